@@ -1,0 +1,109 @@
+"""What a node wants done. ``ClusterState.handle`` returns these; the shell carries them out.
+
+Ordering rule: effects are carried out in the order of the list. ``Append`` is durable only when
+the event ``Committed`` with its position comes back; whatever tells the outside of a record
+(``Answer``, ``Send`` of ``Answered``) is returned by ``handle`` only after that event.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from msgspec import Struct
+
+from node.core.records import AnyRecord
+from proto.messages import AnyMessage, AssignmentId, OpenSession, Options, Run
+
+
+class Effect(Struct, frozen=True, kw_only=True):
+    """Base of the effects."""
+
+
+class Append(Effect, frozen=True, kw_only=True):
+    """Make these records durable; they take the positions up to and with ``position``."""
+
+    records: tuple[AnyRecord, ...]
+    position: int
+
+
+class Send(Effect, frozen=True, kw_only=True):
+    """Queue a message for a peer. A peer that is gone loses it."""
+
+    node: str
+    message: AnyMessage
+
+
+class Answer(Effect, frozen=True, kw_only=True):
+    """Answer the request behind ``ticket``. ``body`` is a JSON-able value."""
+
+    ticket: int
+    status: int
+    body: object
+    retry_after: int = 0
+
+
+class Clone(Effect, frozen=True, kw_only=True):
+    """Fetch a git project and pack it; ends with ``Cloned`` or ``CloneFailed``.
+
+    The token is not here: the shell holds it in memory under the evaluation's id.
+    """
+
+    evaluation: int
+    project: int
+    url: str
+    options: Options
+
+
+class StartSession(Effect, frozen=True, kw_only=True):
+    """Worker side: package, environment, work copy, runner; ends with ``SessionSaid``
+    (``SessionOpened`` or ``SessionEnded``)."""
+
+    open: OpenSession
+    master: str
+    """Node id of the master to fetch the package from."""
+
+
+class RunInSession(Effect, frozen=True, kw_only=True):
+    """Worker side: pass the assignment on to the runner."""
+
+    run: Run
+
+
+class WithdrawInSession(Effect, frozen=True, kw_only=True):
+    """Worker side: take it back if it has not begun; the runner answers ``HandedBack``."""
+
+    session: AssignmentId
+    assignment: AssignmentId
+
+
+class EndSession(Effect, frozen=True, kw_only=True):
+    """Worker side: no more assignments (``kill`` false), or end the processes now."""
+
+    session: AssignmentId
+    kill: bool
+    why: str = ""
+
+
+class Disconnect(Effect, frozen=True, kw_only=True):
+    """Close the control connection to a peer, after what is queued was sent."""
+
+    node: str
+    reason: str
+
+
+class Stop(Effect, frozen=True, kw_only=True):
+    """This node is done and may exit."""
+
+
+AnyEffect: TypeAlias = (
+    Append
+    | Send
+    | Answer
+    | Clone
+    | StartSession
+    | RunInSession
+    | WithdrawInSession
+    | EndSession
+    | Disconnect
+    | Stop
+)

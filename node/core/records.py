@@ -1,0 +1,180 @@
+"""The log's records: what is durable. Everything the cluster knows follows from them, in order.
+
+A record is a fact, never a wish. The store writes each to the log and to the tables it belongs to
+in one transaction; after a restart the records of unfinished evaluations are replayed.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from proto.messages import AssignmentId, Options, Outcome, TestId
+
+State = Literal["queued", "preparing", "running", "finished", "cancelled", "failed"]
+
+
+class Source(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One project of a submission: a package that is already here, or a URL to clone."""
+
+    name: str
+    url: str = ""
+    package: str = ""
+    size: int = 0
+    notes: tuple[str, ...] = ()
+
+
+class Record(Struct, frozen=True, kw_only=True, omit_defaults=True, tag=True):
+    """Base of the log's records. ``evaluation`` is 0 for facts about the cluster itself."""
+
+    evaluation: int = 0
+
+
+class Accepted(Record, frozen=True, kw_only=True):
+    """A submission got its id. ``at`` is Unix time in seconds."""
+
+    request: str
+    at: float
+    name: str = ""
+    options: Options = Options()
+    projects: tuple[Source, ...] = ()
+
+
+class Fetched(Record, frozen=True, kw_only=True):
+    """A project's package is on disk under its hash."""
+
+    project: int
+    package: str
+    size: int
+    name: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class ProjectFailed(Record, frozen=True, kw_only=True):
+    """The project could not be fetched, built or started: one ``error`` verdict, grade 0."""
+
+    project: int
+    phase: Literal["fetch", "build", "start"]
+    message: str
+    log: str = ""
+
+
+class Listed(Record, frozen=True, kw_only=True):
+    """The project's modules, in pytest's order."""
+
+    project: int
+    modules: tuple[str, ...]
+    command: tuple[str, ...] = ()
+    versions: dict[str, str] = {}
+    mode: Literal["lazy", "whole"] = "lazy"
+    notes: tuple[str, ...] = ()
+
+
+class Planned(Record, frozen=True, kw_only=True):
+    """The tests of one module, in pytest's order. ``replaces`` drops what was planned before,
+    verdicts included (an audit found other ids)."""
+
+    project: int
+    module: str
+    tests: tuple[TestId, ...]
+    replaces: bool = False
+
+
+class Attempted(Record, frozen=True, kw_only=True):
+    """One attempt at one test. The one with ``final`` is its verdict; there is never a second."""
+
+    project: int
+    module: str
+    test: TestId
+    outcome: Outcome
+    final: bool
+    node: str = ""
+    """Address of the node that ran it; empty when no node did."""
+    assignment: AssignmentId | None = None
+    at: float = 0.0
+    seconds: float = 0.0
+    message: str = ""
+    traceback: str = ""
+    output: str = ""
+    reports: tuple[str, ...] = ()
+    split_sensitive: bool = False
+    unconfirmed: bool = False
+
+
+class Settled(Record, frozen=True, kw_only=True):
+    """An attempt recorded before becomes the verdict as it stands (confirmation ran out of its
+    budget, or a crash was seen twice)."""
+
+    project: int
+    module: str
+    test: TestId
+    outcome: Outcome
+    unconfirmed: bool = False
+
+
+class ProjectEnded(Record, frozen=True, kw_only=True):
+    """Every planned test has its verdict."""
+
+    project: int
+    state: Literal["finished", "cancelled", "failed"]
+    audited: bool = False
+    confirmed: bool = True
+    notes: tuple[str, ...] = ()
+
+
+class Began(Record, frozen=True, kw_only=True):
+    """The evaluation's state went from queued to preparing or from preparing to running."""
+
+    state: Literal["preparing", "running"]
+    at: float
+
+
+class Ended(Record, frozen=True, kw_only=True):
+    """The evaluation is over."""
+
+    state: Literal["finished", "cancelled", "failed"]
+    at: float
+    detail: str = ""
+
+
+class Audited(Record, frozen=True, kw_only=True):
+    """This package under these options was collected whole; ``dependent`` if its modules' ids
+    depend on what else is imported."""
+
+    package: str
+    fingerprint: str
+    dependent: bool
+
+
+AnyRecord: TypeAlias = (
+    Accepted
+    | Fetched
+    | ProjectFailed
+    | Listed
+    | Planned
+    | Attempted
+    | Settled
+    | ProjectEnded
+    | Began
+    | Ended
+    | Audited
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[AnyRecord] = msgspec.msgpack.Decoder(AnyRecord)
+
+
+def encode(record: AnyRecord) -> bytes:
+    """The msgpack bytes of a record."""
+    return _encoder.encode(record)
+
+
+def decode(data: bytes) -> AnyRecord:
+    """The record in ``data``.
+
+    Raises:
+        msgspec.DecodeError: not a record this version knows.
+    """
+    return _decoder.decode(data)

@@ -1,0 +1,496 @@
+"""Every typed message of CDProto, as frozen msgspec structs.
+
+A message travels as one msgpack map whose key ``type`` holds the tag (the class name in kebab case).
+Unknown keys are ignored, so a newer peer may add fields; a wrong type or an unknown tag is a
+``MessageError``. Framing knows nothing of this module and this module knows nothing of framing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta, Struct
+
+Name = Annotated[str, Meta(max_length=512)]
+Text = Annotated[str, Meta(max_length=262_144)]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Count = Annotated[int, Meta(ge=0)]
+
+Outcome = Literal[
+    "passed", "failed", "error", "skipped", "xfailed", "xpassed", "timeout", "crashed", "lost", "notrun"
+]
+"""What a verdict can say. One word per test, whatever pytest reported on the way."""
+
+Collection = Literal["auto", "lazy", "whole"]
+"""``lazy``: modules are collected one by one; ``whole``: everything is collected before a test runs."""
+
+
+def _kebab(name: str) -> str:
+    return "".join("-" + c.lower() if c.isupper() else c for c in name).lstrip("-")
+
+
+class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, tag=_kebab):
+    """Base of everything that is sent. Instances are immutable and compare by value."""
+
+
+# --- words shared by several messages ---------------------------------------------------------
+
+
+class AssignmentId(Struct, frozen=True, array_like=True, order=True):
+    """(issuing epoch, node that issued it, n): unique for ever, so a late verdict can be fenced."""
+
+    epoch: int
+    node: Name
+    n: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.node}.{self.n}"
+
+
+class TestId(Struct, frozen=True, array_like=True, order=True):
+    """A node id exactly as pytest writes it, and 0, 1, ... where a suite repeats that id."""
+
+    __test__ = False
+
+    nodeid: Annotated[str, Meta(max_length=65_536)]
+    occurrence: Count = 0
+
+
+class Options(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a submission may ask for. Field names are those of the HTTP contract."""
+
+    pytest_args: tuple[Text, ...] = ()
+    requirements: tuple[Name, ...] = ()
+    constraints: tuple[Name, ...] = ()
+    extras: tuple[Name, ...] = ()
+    groups: tuple[Name, ...] = ()
+    python: Name = ""
+    env: dict[Name, Text] = {}
+    timeout_test: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    """Seconds one test may take; 0 means the node's own default."""
+    timeout_evaluation: Annotated[float, Meta(ge=0, le=604_800)] = 0.0
+    """Seconds the whole evaluation may take; 0 means the node's own default."""
+    strategy: Literal["auto", "round-robin", "longest-first"] = "auto"
+    collection: Collection = "auto"
+    slots: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    """At most so many slots for one project of this submission; 0 means as many as there are."""
+    priority: Annotated[int, Meta(ge=-1000, le=1000)] = 0
+    """Higher goes first; equal priorities go in order of submission."""
+    name: Name = ""
+    subdirectory: Name = ""
+    ref: Name = ""
+    count_skipped: bool = False
+    """Keep skipped tests in the denominator of the grade."""
+
+
+class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One node as the master's roster shows it."""
+
+    node: Name
+    address: Name
+    """``host:port`` of the node's CDProto listener, the name it has in ``/network`` and ``/stats``."""
+    slots: Count = 0
+    neighbours: tuple[Name, ...] = ()
+    """Addresses of the nodes it says it is connected to right now."""
+    isolation: Name = "process"
+    draining: bool = False
+
+
+# --- membership -------------------------------------------------------------------------------
+
+
+class Join(Message, frozen=True, kw_only=True):
+    """Worker to master, first message after the handshake: these are my slots."""
+
+    address: Name
+    slots: Count
+    isolation: Name = "process"
+    holding: tuple[AssignmentId, ...] = ()
+    """Assignments whose tests run or whose verdicts are unanswered, after a broken connection."""
+
+
+class Welcome(Message, frozen=True, kw_only=True):
+    """Master to worker: you are a member. ``void`` lists those of ``holding`` to kill first."""
+
+    cluster: Name
+    epoch: Count
+    void: tuple[AssignmentId, ...] = ()
+
+
+class NotMaster(Message, frozen=True, kw_only=True):
+    """The asked node is not the master; ``hint`` is the address it would ask, or empty."""
+
+    epoch: Count
+    hint: Name = ""
+
+
+class Members(Message, frozen=True, kw_only=True):
+    """Master to all: the roster, ordered by join."""
+
+    epoch: Count
+    members: tuple[Member, ...]
+
+
+class Neighbours(Message, frozen=True, kw_only=True):
+    """Node to master: the addresses this node is connected to right now."""
+
+    addresses: tuple[Name, ...]
+
+
+class Drain(Message, frozen=True, kw_only=True):
+    """To a worker: take no more work, hand back what is not started, finish what runs, then leave."""
+
+
+class Bye(Message, frozen=True, kw_only=True):
+    """Sent before a live node closes a control connection, so that the close is not read as death."""
+
+    reason: Name = ""
+
+
+# --- work -------------------------------------------------------------------------------------
+
+
+class OpenSession(Message, frozen=True, kw_only=True):
+    """Master to worker: start a pytest session for one project on one slot."""
+
+    session: AssignmentId
+    slot: Count
+    evaluation: Count
+    project: Count
+    name: Name
+    package: Sha256
+    size: Count
+    mode: Literal["lazy", "whole"]
+    options: Options = Options()
+
+
+class Run(Message, frozen=True, kw_only=True):
+    """Master to worker: one assignment for an open session.
+
+    ``module`` is a name the session listed. ``select`` empty means all its tests; otherwise only
+    those (at most 5,000), in the order of the session's own collection. ``module`` empty (whole
+    sessions only) means: the selected tests wherever they are, in serial order.
+    """
+
+    assignment: AssignmentId
+    session: AssignmentId
+    module: Name = ""
+    select: tuple[TestId, ...] = ()
+
+
+class Withdraw(Message, frozen=True, kw_only=True):
+    """Master to worker: give this assignment back if it has not begun (answered by ``HandedBack``)."""
+
+    assignment: AssignmentId
+
+
+class CloseSession(Message, frozen=True, kw_only=True):
+    """Master to worker: nothing more will come; run what is assigned, tear down, end the session."""
+
+    session: AssignmentId
+    kill: bool = False
+    """Do not wait: end the processes now (cancel, time limit, lost race)."""
+
+
+class Listing(Message, frozen=True, kw_only=True):
+    """Worker to master, whole sessions only: tests of one module, before ``SessionOpened``.
+
+    A large module comes in several listings, in order, of at most 2,000 tests each. A collector
+    that failed or was skipped as a whole is listed under its own node id, like a test.
+    """
+
+    session: AssignmentId
+    module: Name
+    tests: tuple[TestId, ...]
+
+
+class SessionOpened(Message, frozen=True, kw_only=True):
+    """Worker to master: the runner is up and has walked the tree."""
+
+    session: AssignmentId
+    modules: tuple[Name, ...]
+    """In pytest's order."""
+    command: tuple[Text, ...] = ()
+    """The effective pytest command line, for people."""
+    versions: dict[Name, Name] = {}
+    notes: tuple[Text, ...] = ()
+
+
+class Collected(Message, frozen=True, kw_only=True):
+    """Worker to master: the tests of one module, before the first of them runs.
+
+    A large module comes in several messages of at most 2,000 tests each; ``last`` ends it. A
+    collector that failed or was skipped as a whole is planned under its own node id, like a test,
+    and its verdict follows.
+    """
+
+    assignment: AssignmentId
+    module: Name
+    tests: tuple[TestId, ...]
+    last: bool = True
+    groups: dict[Name, tuple[TestId, ...]] = {}
+    """``xdist_group`` marks: these tests are held back until the master says who runs the group."""
+
+
+class Started(Message, frozen=True, kw_only=True):
+    assignment: AssignmentId
+    test: TestId
+
+
+class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One attempt's outcome for one test (or for a collector that failed or was skipped)."""
+
+    test: TestId
+    outcome: Outcome
+    module: Name = ""
+    seconds: float = 0.0
+    message: Text = ""
+    """One line: the assertion, the skip reason, the signal."""
+    traceback: Text = ""
+    output: Text = ""
+    """Captured stdout, stderr and log, bounded head and tail."""
+    reports: tuple[Name, ...] = ()
+    """What pytest reported on the way: ``setup passed``, ``call failed``, ``subtest passed``..."""
+
+
+class Verdicts(Message, frozen=True, kw_only=True):
+    """Worker to master: outcomes ``first`` ... ``first + len - 1`` of this assignment.
+
+    The worker keeps them until an ``Answered`` covers them.
+    """
+
+    assignment: AssignmentId
+    first: Count
+    verdicts: tuple[Verdict, ...]
+
+
+class Answered(Message, frozen=True, kw_only=True):
+    """Master to worker: everything below ``upto`` is durable (``recorded``) or, where listed,
+    ``superseded`` by an earlier verdict."""
+
+    assignment: AssignmentId
+    upto: Count
+    superseded: tuple[Count, ...] = ()
+
+
+class Done(Message, frozen=True, kw_only=True):
+    """Worker to master: every test of the assignment was run and its verdict sent."""
+
+    assignment: AssignmentId
+
+
+class HandedBack(Message, frozen=True, kw_only=True):
+    """Worker to master: these were not started and will not be. Empty ``tests`` = the whole module."""
+
+    assignment: AssignmentId
+    tests: tuple[TestId, ...] = ()
+
+
+class SessionEnded(Message, frozen=True, kw_only=True):
+    """Worker to master: the runner is gone. ``suspect`` is the test that was running, if it died.
+
+    Assignments of the session without ``Done`` are open again, apart from verdicts already sent.
+    """
+
+    session: AssignmentId
+    how: Literal["closed", "killed", "died", "timeout", "output", "unbuildable", "unusable", "drained"]
+    """``unbuildable``: the environment could not be made; ``unusable``: pytest refused to start."""
+    message: Text = ""
+    """One line: ``killed by SIGSEGV``, ``called os._exit(3)``, ``time limit of 60 s``, ..."""
+    log: Text = ""
+    """The build log, pytest's own words, or the stack dump."""
+    assignment: AssignmentId | None = None
+    suspect: TestId | None = None
+    collecting: Name = ""
+    """The module that was being collected when the runner died."""
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+class Fetch(Message, frozen=True, kw_only=True):
+    """On a stream connection: send me this content from ``offset`` on."""
+
+    sha256: Sha256
+    offset: Count = 0
+
+
+class Store(Message, frozen=True, kw_only=True):
+    """On a stream connection: I will send content; name its hash when it is already known."""
+
+    sha256: Sha256 | None = None
+    size: Count | None = None
+
+
+class FileStart(Message, frozen=True, kw_only=True):
+    """Sender to receiver before the first chunk (the answer to ``Fetch``)."""
+
+    size: Count | None = None
+    offset: Count = 0
+
+
+class FileEnd(Message, frozen=True, kw_only=True):
+    """Sender to receiver after the last chunk."""
+
+    sha256: Sha256
+    size: Count
+
+
+class FileStored(Message, frozen=True, kw_only=True):
+    """Receiver to sender: verified and on disk."""
+
+    sha256: Sha256
+    size: Count
+
+
+class Abort(Message, frozen=True, kw_only=True):
+    """Either side of a stream: stop, with the reason."""
+
+    code: Name
+    reason: Name = ""
+
+
+# --- the control socket: requests of the API and the command line ---------------------------------
+
+
+class SubmitArchive(Message, frozen=True, kw_only=True):
+    """A zip that was stored before (``Store``), to be opened, checked and evaluated."""
+
+    request: Name
+    """Idempotency key: the same key gives the same id."""
+    sha256: Sha256
+    options: Options = Options()
+    filename: Name = ""
+
+
+class SubmitProjects(Message, frozen=True, kw_only=True):
+    """Git URLs. The token is held in memory only."""
+
+    request: Name
+    projects: tuple[Name, ...]
+    auth_token: Name = ""
+    options: Options = Options()
+
+
+class ListEvaluations(Message, frozen=True, kw_only=True):
+    before: Count = 0
+    """Only ids below this one; 0 means from the newest."""
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+
+
+class GetEvaluation(Message, frozen=True, kw_only=True):
+    evaluation: Count
+
+
+class GetTests(Message, frozen=True, kw_only=True):
+    """One page of verdicts, in planned order. ``raw`` asks for the records a report is made of."""
+
+    evaluation: Count
+    state: Name = ""
+    project: Name = ""
+    page: Annotated[int, Meta(ge=1)] = 1
+    limit: Annotated[int, Meta(ge=1, le=5000)] = 100
+
+
+class GetStats(Message, frozen=True, kw_only=True):
+    pass
+
+
+class GetNetwork(Message, frozen=True, kw_only=True):
+    pass
+
+
+class GetHealth(Message, frozen=True, kw_only=True):
+    pass
+
+
+class CancelEvaluation(Message, frozen=True, kw_only=True):
+    evaluation: Count
+
+
+class DrainNode(Message, frozen=True, kw_only=True):
+    """By node id or address."""
+
+    node: Name
+
+
+Query: TypeAlias = (
+    SubmitArchive
+    | SubmitProjects
+    | ListEvaluations
+    | GetEvaluation
+    | GetTests
+    | GetStats
+    | GetNetwork
+    | GetHealth
+    | CancelEvaluation
+    | DrainNode
+)
+
+
+class Request(Message, frozen=True, kw_only=True):
+    """``id`` is chosen by the asker and repeated in the answer; answers may come in any order."""
+
+    id: Count
+    query: Query
+    relayed: bool = False
+    """Set by a node that passed the request on: it must not be relayed again."""
+
+
+class Response(Message, frozen=True, kw_only=True):
+    """``status`` is an HTTP status; ``body`` is UTF-8 JSON, ready to be sent to a client."""
+
+    id: Count
+    status: Annotated[int, Meta(ge=100, le=599)]
+    body: bytes = b""
+    retry_after: Count = 0
+
+
+AnyMessage: TypeAlias = (
+    Join
+    | Welcome
+    | NotMaster
+    | Members
+    | Neighbours
+    | Drain
+    | Bye
+    | OpenSession
+    | Run
+    | Withdraw
+    | CloseSession
+    | Listing
+    | SessionOpened
+    | Collected
+    | Started
+    | Verdicts
+    | Answered
+    | Done
+    | HandedBack
+    | SessionEnded
+    | Fetch
+    | Store
+    | FileStart
+    | FileEnd
+    | FileStored
+    | Abort
+    | Request
+    | Response
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[AnyMessage] = msgspec.msgpack.Decoder(AnyMessage)
+
+
+def encode(message: AnyMessage) -> bytes:
+    """The msgpack bytes of a message."""
+    return _encoder.encode(message)
+
+
+def decode(data: bytes | memoryview) -> AnyMessage:
+    """The message in ``data``.
+
+    Raises:
+        msgspec.DecodeError: the bytes are not msgpack, or not one of these messages.
+    """
+    return _decoder.decode(data)
