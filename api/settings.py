@@ -1,0 +1,145 @@
+"""Every setting of the HTTP service: one frozen object, read from ``TESTRING_*`` once and checked once."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+SCOPES = ("read", "submit")
+"""``submit`` includes ``read``."""
+
+_LOOPBACK = ("127.", "localhost", "[::1]", "::1", "unix:")
+
+
+class SettingsError(Exception):
+    """A setting is wrong; the message names it and the remedy."""
+
+
+def _setting(default: Any, variable: str, text: str, parse: Callable[[str], Any] = str) -> Any:
+    return field(default=default, metadata={"variable": variable, "help": text, "parse": parse})
+
+
+def _size(text: str) -> int:
+    """Bytes from ``512M``, ``2GiB``, ``1000``."""
+    number = text.strip().lower().removesuffix("ib").removesuffix("b")
+    units = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+    return int(float(number.rstrip("kmgt")) * units.get(number[-1:], 1))
+
+
+def _switch(text: str) -> bool:
+    return text.strip().lower() in ("1", "true", "yes", "on")
+
+
+def _tokens(text: str) -> tuple[tuple[str, str], ...]:
+    """``TOKEN:SCOPE`` pairs; the scope follows the last colon."""
+    pairs = []
+    for part in text.replace(" ", ",").split(","):
+        if part.strip():
+            token, colon, scope = part.strip().rpartition(":")
+            if not colon or not token or scope not in SCOPES:
+                raise ValueError("each entry is TOKEN:read or TOKEN:submit")
+            pairs.append((token, scope))
+    return tuple(pairs)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Sizes are bytes and times are seconds. Tokens never appear in ``repr``."""
+
+    socket: Path = _setting(
+        Path(),
+        "TESTRING_SOCKET",
+        "control socket of the master; default $XDG_RUNTIME_DIR/testring/master.sock "
+        "or /tmp/testring-UID/master.sock",
+        Path,
+    )
+    bind: str = _setting(
+        "127.0.0.1:8080", "TESTRING_API_BIND", "HOST:PORT of the HTTP service, or several separated by commas"
+    )
+    workers: int = _setting(1, "TESTRING_API_WORKERS", "gunicorn worker processes", int)
+    connections: int = _setting(2000, "TESTRING_API_CONNECTIONS", "HTTP connections of one worker", int)
+    tokens: tuple[tuple[str, str], ...] = field(
+        default=(),
+        repr=False,
+        metadata={
+            "variable": "TESTRING_API_TOKENS",
+            "help": "bearer tokens as TOKEN:SCOPE, separated by commas; scopes: read, submit (includes read)",
+            "parse": _tokens,
+        },
+    )
+    insecure: bool = _setting(
+        False, "TESTRING_API_INSECURE", "1: serve beyond loopback without tokens", _switch
+    )
+    max_upload: int = _setting(512 << 20, "TESTRING_MAX_UPLOAD", "largest archive taken in", _size)
+    max_uploads: int = _setting(16, "TESTRING_MAX_UPLOADS", "archives one worker receives at once", int)
+    max_json: int = _setting(1 << 20, "TESTRING_MAX_JSON", "largest JSON body taken in", _size)
+    spool: Path = _setting(
+        Path(), "TESTRING_SPOOL", "directory for uploads on their way to a node; default TMPDIR", Path
+    )
+    body_timeout: float = _setting(600.0, "TESTRING_BODY_TIMEOUT", "a whole request body must come in so long", float)
+    read_timeout: float = _setting(10.0, "TESTRING_READ_TIMEOUT", "a node may take so long to answer a query", float)
+    submit_timeout: float = _setting(
+        120.0, "TESTRING_SUBMIT_TIMEOUT", "a node may take so long to take in a submission", float
+    )
+    connect_timeout: float = _setting(
+        3.0, "TESTRING_CONNECT_TIMEOUT", "how long a node is looked for before 503", float
+    )
+
+
+def load(environ: Mapping[str, str]) -> Settings:
+    """The settings in ``environ``; empty variables count as absent.
+
+    Raises:
+        SettingsError: a value cannot be read, or values do not fit together.
+    """
+    values: dict[str, Any] = {}
+    for item in fields(Settings):
+        variable, parse = item.metadata["variable"], item.metadata["parse"]
+        raw = environ.get(variable, "")
+        if raw == "":
+            continue
+        try:
+            values[item.name] = parse(raw)
+        except ValueError as error:
+            shown = "its value" if item.name == "tokens" else repr(raw)
+            raise SettingsError(f"{variable}: {shown} is not valid ({item.metadata['help']}): {error}") from error
+    values.setdefault("socket", default_socket(environ))
+    values.setdefault("spool", Path(tempfile.gettempdir()))
+    settings = Settings(**values)
+    _check(settings)
+    return settings
+
+
+def default_socket(environ: Mapping[str, str]) -> Path:
+    """Where a node of this user binds its control socket unless told otherwise."""
+    runtime = environ.get("TESTRING_SOCKET_DIR") or ""
+    if not runtime:
+        base = environ.get("XDG_RUNTIME_DIR", "")
+        runtime = f"{base}/testring" if base else f"/tmp/testring-{os.getuid()}"
+    return Path(runtime) / "master.sock"
+
+
+def _check(settings: Settings) -> None:
+    for item in fields(Settings):
+        value = getattr(settings, item.name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:
+            raise SettingsError(f"{item.metadata['variable']} must be more than 0, not {value}")
+    if not settings.spool.is_dir() or not os.access(settings.spool, os.W_OK | os.X_OK):
+        raise SettingsError(f"TESTRING_SPOOL: {settings.spool} is not a directory that can be written to")
+    for bind in settings.bind.split(","):
+        _check_bind(bind.strip(), settings)
+
+
+def _check_bind(bind: str, settings: Settings) -> None:
+    host, _, port = bind.rpartition(":")
+    if not bind.startswith("unix:") and (not host or not port.isdigit() or int(port) > 65_535):
+        raise SettingsError(f"TESTRING_API_BIND: {bind!r} is not an address: write HOST:PORT")
+    if not bind.startswith(_LOOPBACK) and not settings.tokens and not settings.insecure:
+        raise SettingsError(
+            f"TESTRING_API_BIND: serving on {bind} lets others run code here: give bearer tokens with "
+            "TESTRING_API_TOKENS=TOKEN:submit,..., or bind to 127.0.0.1, or set TESTRING_API_INSECURE=1"
+        )

@@ -1,0 +1,170 @@
+"""Taking submissions in: archives are opened, checked and packed; git URLs are checked, later cloned.
+
+Everything a client can get wrong in a submission becomes a ``Refused`` with one clear line here,
+before an id is given.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gevent
+from gevent.pool import Pool
+
+from node.config import Settings
+from node.core import events as ev
+from node.core.effects import Clone
+from node.core.records import Source
+from node.packages import PackageCache
+from node.sources import archive, git, packing
+from node.spool import Spool
+from node.workspace import Workspace
+from proto.messages import Options, SubmitArchive, SubmitProjects
+
+log = logging.getLogger("testring.intake")
+
+CLONES = 4
+"""Repositories cloned at once; the core asks for a few at a time as well."""
+MAX_PROJECTS = 1000
+
+
+class Refused(Exception):
+    """A request that is answered with a problem: status, title, detail and what helps."""
+
+    def __init__(self, status: int, title: str, detail: str, **extra: object) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.title = title
+        self.extra = extra
+
+
+class Intake:
+    """Turns submissions into packages.
+
+    Args:
+        post: the node's inbox.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        post: Callable[[ev.AnyEvent], None],
+        packages: PackageCache,
+        spool: Spool,
+        site: Workspace,
+        cloner: git.Cloner,
+    ) -> None:
+        self._post = post
+        self._packages = packages
+        self._spool = spool
+        self._site = site
+        self._cloner = cloner
+        self._limits = archive.ArchiveLimits(total=settings.max_unpacked)
+        self._origins = settings.git_hosts
+        self._clones = Pool(CLONES)
+        self._tokens: dict[str, tuple[str, str]] = {}
+
+    def archive(self, ticket: int, query: SubmitArchive) -> None:
+        """Open an uploaded zip and submit its projects.
+
+        Raises:
+            Refused: 400 with the entry's name for a bad archive.
+        """
+        path = self._spool.find(query.sha256)
+        if path is None:
+            raise Refused(400, "Unknown upload", "the uploaded file is not here any more: upload it again")
+        sources = _pool(self._unpack, path, query)
+        self._spool.drop(query.sha256)
+        self._submit(
+            ticket, query.request, query.options, sources, query.options.name or Path(query.filename).stem
+        )
+
+    def projects(self, ticket: int, query: SubmitProjects) -> None:
+        """Check the URLs and submit them; they are cloned once the evaluation has its id.
+
+        Raises:
+            Refused: 422 naming the URL.
+        """
+        if not 0 < len(query.projects) <= MAX_PROJECTS:
+            raise Refused(422, "Bad projects", f"give 1 to {MAX_PROJECTS} URLs", field="projects")
+        sources = []
+        for url in query.projects:
+            try:
+                checked = git.check_url(url, self._origins)
+            except git.GitError as error:
+                raise Refused(422, "Bad project URL", str(error), field="projects", value=url) from error
+            sources.append(Source(name=git.project_name(checked), url=checked))
+        if query.auth_token:
+            self._tokens[query.request] = (query.auth_token, git.origin(sources[0].url))
+        self._submit(ticket, query.request, query.options, tuple(sources), query.options.name)
+
+    def clone(self, effect: Clone) -> None:
+        """Clone and pack one project in a greenlet; posts ``Cloned`` or ``CloneFailed``."""
+        self._clones.spawn(self._clone, effect)
+
+    def _submit(
+        self, ticket: int, request: str, options: Options, sources: tuple[Source, ...], name: str
+    ) -> None:
+        self._post(
+            ev.Submitted(
+                ticket=ticket, request=request, options=options, sources=sources, name=name, at=time.time()
+            )
+        )
+
+    def _unpack(self, path: Path, query: SubmitArchive) -> tuple[Source, ...]:
+        with tempfile.TemporaryDirectory(dir=self._spool.directory, prefix="tmp-") as scratch:
+            try:
+                trees = archive.open_archive(path, Path(scratch), self._limits)
+                return tuple(self._pack(tree.name, tree.path, tree.notes, query.options) for tree in trees)
+            except archive.ArchiveError as error:
+                raise Refused(400, "Bad archive", str(error), entry=error.entry) from error
+
+    def _pack(self, name: str, tree: Path, notes: tuple[str, ...], options: Options) -> Source:
+        root = archive.subdirectory(tree, options.subdirectory)
+        package = packing.pack(root, self._spool.directory)
+        self._packages.add(package.path, package.sha256)
+        return Source(name=name, package=package.sha256, size=package.size, notes=tuple(notes))
+
+    def _clone(self, effect: Clone) -> None:
+        scratch = Path(tempfile.mkdtemp(dir=self._spool.directory, prefix="tmp-"))
+        token, origin = self._tokens.get(effect.request, ("", ""))
+        try:
+            fetched = self._cloner.clone(
+                effect.url,
+                scratch,
+                ref=effect.options.ref,
+                token=token if git.origin(effect.url) == origin else "",
+            )
+            source = _pool(self._pack, "", fetched.path, fetched.notes, effect.options)
+        except (git.GitError, archive.ArchiveError, OSError) as error:
+            log.info("evaluation %d: %s: %s", effect.evaluation, effect.url, error)
+            self._post(
+                ev.CloneFailed(
+                    evaluation=effect.evaluation,
+                    project=effect.project,
+                    message=str(error),
+                    log=getattr(error, "log", ""),
+                )
+            )
+        else:
+            self._post(
+                ev.Cloned(
+                    evaluation=effect.evaluation,
+                    project=effect.project,
+                    package=source.package,
+                    size=source.size,
+                    notes=source.notes,
+                )
+            )
+        finally:
+            _pool(shutil.rmtree, scratch, True)
+
+
+def _pool(function: Callable[..., Any], *args: object) -> Any:
+    return gevent.get_hub().threadpool.apply(function, args)
