@@ -1,0 +1,147 @@
+"""The ledger: what is known of each unfinished evaluation, built by applying records in order.
+
+Applying is the only way this state changes, so replaying the log after a restart gives it back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from node.core import records as rec
+from proto.messages import Options, Outcome, TestId
+
+
+@dataclass(slots=True)
+class TestState:
+    """One planned test: its verdict, or the outcome that still waits for confirmation."""
+
+    __test__ = False
+
+    verdict: Outcome | None = None
+    provisional: Outcome | None = None
+
+
+@dataclass
+class Module:
+    """A module and its tests in pytest's order; ``planned`` once it was collected."""
+
+    name: str
+    tests: dict[TestId, TestState] = field(default_factory=dict)
+    planned: bool = False
+
+    def missing(self) -> tuple[TestId, ...]:
+        """Tests without any outcome."""
+        return tuple(test for test, s in self.tests.items() if s.verdict is None and s.provisional is None)
+
+    def unconfirmed(self) -> tuple[TestId, ...]:
+        """Tests whose failure was seen under a split only."""
+        return tuple(test for test, s in self.tests.items() if s.verdict is None and s.provisional is not None)
+
+
+@dataclass
+class Project:
+    """One project of an evaluation."""
+
+    index: int
+    source: rec.Source
+    package: str
+    size: int
+    listed: bool = False
+    mode: str = "lazy"
+    modules: dict[str, Module] = field(default_factory=dict)
+    state: str = ""
+    """Empty until it has ended: finished, cancelled or failed."""
+
+    def module(self, name: str) -> Module:
+        """The module of that name, new if it was not listed."""
+        found = self.modules.get(name)
+        if found is None:
+            found = self.modules[name] = Module(name)
+        return found
+
+    def open_tests(self) -> Iterator[tuple[Module, TestId]]:
+        """Planned tests without a verdict."""
+        for module in self.modules.values():
+            for test, state in module.tests.items():
+                if state.verdict is None:
+                    yield module, test
+
+
+@dataclass
+class Evaluation:
+    """One unfinished submission."""
+
+    id: int
+    request: str
+    options: Options
+    projects: list[Project]
+    accepted: float
+    state: str = "queued"
+    began: float = 0.0
+
+
+class Ledger:
+    """All unfinished evaluations, and what was learned by audits."""
+
+    def __init__(self) -> None:
+        self.evaluations: dict[int, Evaluation] = {}
+        self.requests: dict[str, int] = {}
+        self.audited: dict[tuple[str, str], bool] = {}
+        """(package, fingerprint) -> whether its modules' ids depend on each other."""
+
+    def apply(self, record: rec.AnyRecord) -> None:
+        """Take one record in; records of evaluations that ended are ignored."""
+        if isinstance(record, rec.Audited):
+            self.audited[record.package, record.fingerprint] = record.dependent
+            return
+        if isinstance(record, rec.Accepted):
+            projects = [
+                Project(index, source, source.package, source.size) for index, source in enumerate(record.projects)
+            ]
+            self.evaluations[record.evaluation] = Evaluation(
+                record.evaluation, record.request, record.options, projects, record.at
+            )
+            self.requests[record.request] = record.evaluation
+            return
+        evaluation = self.evaluations.get(record.evaluation)
+        if evaluation is None:
+            return
+        if isinstance(record, rec.Began):
+            evaluation.state = record.state
+            evaluation.began = evaluation.began or record.at
+        elif isinstance(record, rec.Ended):
+            evaluation.state = record.state
+            del self.evaluations[record.evaluation]
+            self.requests.pop(evaluation.request, None)
+        else:
+            _apply_to_project(evaluation.projects[record.project], record)
+
+
+def _apply_to_project(project: Project, record: rec.AnyRecord) -> None:
+    if isinstance(record, rec.Fetched):
+        project.package, project.size = record.package, record.size
+    elif isinstance(record, rec.ProjectFailed):
+        project.state = "failed"
+    elif isinstance(record, rec.Listed):
+        project.listed, project.mode = True, record.mode
+        for name in record.modules:
+            project.module(name)
+    elif isinstance(record, rec.Planned):
+        module = project.module(record.module)
+        if record.replaces:
+            module.tests.clear()
+        for test in record.tests:
+            module.tests.setdefault(test, TestState())
+        module.planned = True
+    elif isinstance(record, rec.Attempted):
+        state = project.module(record.module).tests.setdefault(record.test, TestState())
+        if record.final:
+            state.verdict = state.verdict or record.outcome
+        else:
+            state.provisional = record.outcome
+    elif isinstance(record, rec.Settled):
+        state = project.module(record.module).tests[record.test]
+        state.verdict = state.verdict or record.outcome
+    elif isinstance(record, rec.ProjectEnded):
+        project.state = record.state
