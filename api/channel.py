@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from proto.connection import Closed, Connection, Event, HandshakeDone, Identity
-from proto.errors import ProtocolError
+from proto.errors import LocalProtocolError
+from proto.liveness import Timing
 from proto.messages import AnyMessage
 
 RECEIVE = 256 * 1024
@@ -22,8 +23,16 @@ POLL = 1.0
 """Seconds a receive waits at most, so that a deadline which moved closer is not slept through."""
 
 
+STREAM_TIMING = Timing(silence_after=60.0, close_after=120.0)
+"""A node that flushes a large file to its disk answers no pings of that stream meanwhile."""
+
+
 class ChannelClosed(ConnectionError):
     """The connection cannot be used any more; the message says why."""
+
+
+class Unsendable(ValueError):
+    """The message is larger than a frame may be; the connection is as before."""
 
 
 class Channel:
@@ -45,6 +54,7 @@ class Channel:
             secret=b"",
             nonce=os.urandom(32),
             now=time.monotonic(),
+            timing=STREAM_TIMING if role == "stream" else Timing(),
         )
 
     @classmethod
@@ -79,17 +89,26 @@ class Channel:
         """Queue a message; ``flush`` writes it.
 
         Raises:
-            ChannelClosed: the connection is closed or the message cannot be sent.
+            ChannelClosed: the connection is closed.
+            Unsendable: the message is too large.
         """
         with self._lock:
             try:
                 self._connection.send(message)
-            except ProtocolError as error:
-                raise ChannelClosed(str(error)) from error
+            except LocalProtocolError as error:
+                if self._connection.established:
+                    raise Unsendable(str(error)) from error
+                raise ChannelClosed("the connection is closed") from error
 
     def send_chunk(self, data: bytes) -> None:
-        """Queue file bytes; the caller keeps within ``window``."""
+        """Queue file bytes; the caller keeps within ``window`` and the size of a chunk.
+
+        Raises:
+            ChannelClosed: the connection is closed.
+        """
         with self._lock:
+            if not self._connection.established:
+                raise ChannelClosed("the connection is closed")
             self._connection.send_chunk(data)
 
     def flush(self, *, timeout: float = 10.0) -> None:

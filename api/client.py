@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from api.channel import Channel, ChannelClosed
+import msgspec
+
+from api.channel import Channel, ChannelClosed, Unsendable
 from api.link import AnswerOverdue, Link, LinkBusy, LinkLost
-from proto.connection import MessageReceived, PeerSilent
-from proto.messages import Abort, FileEnd, FileStored, Query, Response, Store
+from proto.connection import MessageReceived
+from proto.messages import Abort, FileEnd, FileStored, Query, Request, Response, Store, decode, encode
 
 Opened = TypeVar("Opened")
 
@@ -63,7 +65,9 @@ class NodeClient:
 
         Raises:
             NodeUnavailable: no answer within ``timeout`` seconds, or the connection broke twice.
+            Unsendable: the query is larger than a frame may be, or a field does not fit the protocol.
         """
+        _check(query)
         end = time.monotonic() + (self.timeout if timeout is None else timeout)
         for last in (False, True):
             link = self._live_link(end)
@@ -158,6 +162,14 @@ class NodeClient:
         yield from sorted(self.socket_path.parent.glob("node-*.sock"))
 
 
+def _check(query: Query) -> None:
+    """Refuse here what the node's decoder would refuse: it would close the connection that all share."""
+    try:
+        decode(encode(Request(id=0, query=query)))
+    except (msgspec.MsgspecError, UnicodeError, OverflowError) as error:
+        raise Unsendable(str(error)) from error
+
+
 def _blocks(source: BinaryIO | Iterable[bytes]) -> Iterator[bytes]:
     if isinstance(source, Iterable) and not hasattr(source, "read"):
         yield from source
@@ -195,8 +207,6 @@ def _wait(channel: Channel, end: float, *, for_credit: bool) -> FileStored | Non
         if time.monotonic() >= end:
             raise ChannelClosed("the node took too long")
         for event in channel.receive():
-            if isinstance(event, PeerSilent):
-                raise ChannelClosed("the node went silent")
             message = event.message if isinstance(event, MessageReceived) else None
             if isinstance(message, FileStored):
                 return message

@@ -15,7 +15,8 @@ from api.client import NodeClient
 from api.schemas import TestPage, TestRecord
 from proto.messages import GetTests, Response
 
-PAGE = 1000
+PAGE = 1024
+"""Verdicts asked for at once; halved as often as the node finds a page too large (413) for one answer."""
 IN_MEMORY = 4 << 20
 """Bytes of one suite's cases that are held before they go to a file."""
 
@@ -35,10 +36,13 @@ class Pages:
     that answer is the answer.
     """
 
-    def __init__(self, client: NodeClient, evaluation: int, project: str = "", state: str = "") -> None:
+    def __init__(self, client: NodeClient, evaluation: int, project: str = "") -> None:
         self._client = client
-        self._query = GetTests(evaluation=evaluation, project=project, state=state, limit=PAGE)
-        self.first: Response = client.ask(self._query)
+        self._evaluation = evaluation
+        self._project = project
+        self._limit = PAGE
+        self._offset = 0
+        self.first: Response = self._ask()
 
     def __iter__(self) -> Iterator[TestRecord]:
         response = self.first
@@ -47,9 +51,24 @@ class Pages:
             yield from page.tests
             if page.next is None:
                 return
-            response = self._client.ask(msgspec.structs.replace(self._query, page=page.next))
+            self._offset += self._limit
+            response = self._ask()
             if response.status != 200:
-                raise ReportBroken(f"page {page.next} of evaluation {self._query.evaluation}: {response.status}")
+                raise ReportBroken(
+                    f"evaluation {self._evaluation}: the node answered {response.status} for the verdicts "
+                    f"from {self._offset} on"
+                )
+
+    def _ask(self) -> Response:
+        while True:
+            # The offset is a multiple of every limit used so far, for each is half of the one before.
+            page = self._offset // self._limit + 1
+            response = self._client.ask(
+                GetTests(evaluation=self._evaluation, project=self._project, page=page, limit=self._limit)
+            )
+            if response.status != 413 or self._limit == 1:
+                return response
+            self._limit //= 2
 
 
 def json_lines(records: Iterator[TestRecord]) -> Iterator[bytes]:

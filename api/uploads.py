@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 from flask import Flask, Request
@@ -44,14 +43,6 @@ class Spool:
         self._limit = limit
         self._unyielded = 0
         self.size = 0
-
-    def __enter__(self) -> Spool:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def sha256(self) -> str:
@@ -107,9 +98,13 @@ class UploadRequest(Request):
         filename: str | None = None,
         content_length: int | None = None,
     ) -> IO[bytes]:
+        return self.new_spool()  # type: ignore[return-value]
+
+    def new_spool(self) -> Spool:
+        """A spool that ``close_spools`` closes."""
         spool = Spool(self.spool_directory, self.spool_limit)
         self.__dict__.setdefault("spools", []).append(spool)
-        return spool  # type: ignore[return-value]
+        return spool
 
     def close_spools(self) -> None:
         """Close every file of this request, also those of a form that could not be read to its end."""
@@ -137,7 +132,7 @@ def too_large(limit: int) -> Problem:
 
 
 def spool_body(request: UploadRequest) -> Spool:
-    """The raw body, spooled; close it.
+    """The raw body, spooled.
 
     Raises:
         Problem: 400 if the body is empty or ends early, 413 beyond the limit.
@@ -145,19 +140,14 @@ def spool_body(request: UploadRequest) -> Spool:
     announced = request.content_length
     if announced is not None and announced > request.spool_limit:
         raise too_large(request.spool_limit)
-    spool = Spool(request.spool_directory, request.spool_limit)
-    try:
-        while block := request.stream.read(BLOCK):
-            spool.write(block)
-        # Behind a server that ends the stream itself, a client that went away looks like the end.
-        if announced is not None and spool.size < announced:
-            raise ClientDisconnected
-        if spool.size == 0:
-            raise empty()
-        spool.seek(0)
-    except BaseException:
-        spool.close()
-        raise
+    spool = request.new_spool()
+    while block := request.stream.read(BLOCK):
+        spool.write(block)
+    # Behind a server that ends the stream itself, a client that went away looks like the end.
+    if announced is not None and spool.size < announced:
+        raise ClientDisconnected
+    if spool.size == 0:
+        raise empty()
     return spool
 
 

@@ -45,13 +45,14 @@ class Answer(Effect, frozen=True, kw_only=True):
 class Clone(Effect, frozen=True, kw_only=True):
     """Fetch a git project and pack it; ends with ``Cloned`` or ``CloneFailed``.
 
-    The token is not here: the shell holds it in memory under the evaluation's id.
+    The token is not here: the shell holds it in memory under the submission's request id.
     """
 
     evaluation: int
     project: int
     url: str
     options: Options
+    request: str
 
 
 class StartSession(Effect, frozen=True, kw_only=True):

@@ -36,7 +36,9 @@ class Module:
 
     def unconfirmed(self) -> tuple[TestId, ...]:
         """Tests whose failure was seen under a split only."""
-        return tuple(test for test, s in self.tests.items() if s.verdict is None and s.provisional is not None)
+        return tuple(
+            test for test, s in self.tests.items() if s.verdict is None and s.provisional is not None
+        )
 
 
 @dataclass
@@ -97,7 +99,8 @@ class Ledger:
             return
         if isinstance(record, rec.Accepted):
             projects = [
-                Project(index, source, source.package, source.size) for index, source in enumerate(record.projects)
+                Project(index, source, source.package, source.size)
+                for index, source in enumerate(record.projects)
             ]
             self.evaluations[record.evaluation] = Evaluation(
                 record.evaluation, record.request, record.options, projects, record.at

@@ -29,6 +29,8 @@ class Replayed(Event, frozen=True, kw_only=True):
 
     records: tuple[AnyRecord, ...]
     highest: int
+    position: int = 0
+    """Of the last record of the log."""
     at: float
 
 

@@ -32,7 +32,9 @@ def score(outcomes: Mapping[str, int], *, count_skipped: bool = False) -> Score:
     if not total:
         return Score(passed=0.0, failed=0.0, grade=0.0)
     share = passed / total
-    return Score(passed=round(100 * share, 2), failed=round(100 * failed / total, 2), grade=round(HIGHEST * share, 2))
+    return Score(
+        passed=round(100 * share, 2), failed=round(100 * failed / total, 2), grade=round(HIGHEST * share, 2)
+    )
 
 
 def overall_grade(grades: Iterable[float]) -> float:

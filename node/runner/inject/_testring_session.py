@@ -8,7 +8,7 @@ It talks to its supervisor over an inherited socket (its number is in ``TESTRING
 removed from the environment), one JSON array a line. ``n`` is the number of an assignment.
 
     from the supervisor                   to the supervisor
-    ["setup", mode, root]                 ["listing", module, tests]           (whole sessions)
+    ["setup", mode]                       ["listing", module, tests]           (whole sessions)
     ["run", n, module, select | null]     ["opened", modules, command, versions, notes]
     ["withdraw", n]                       ["collecting", n, module]
     ["close"]                             ["collected", n, module, tests, groups, last]
@@ -33,6 +33,7 @@ import select
 import shlex
 import signal
 import sys
+import types
 
 NAME = "_testring_session"
 DUMP_SIGNAL = signal.SIGRTMIN + 11
@@ -47,7 +48,7 @@ def clip(text, keep=KEEP):
     """``text`` with at most ``keep`` characters from each end."""
     if len(text) <= 2 * keep + 100:
         return text
-    return "{}\n[... {} characters left out ...]\n{}".format(text[:keep], len(text) - 2 * keep, text[-keep:])
+    return f"{text[:keep]}\n[... {len(text) - 2 * keep} characters left out ...]\n{text[-keep:]}"
 
 
 def one_line(text):
@@ -219,15 +220,17 @@ def config_options(args, root):
 
 # --- options that make no sense inside one runner ----------------------------------------------
 
-WITH_VALUE = (
-    "-n --numprocesses --maxprocesses --dist --tx --px --max-worker-restart --testrunuid --rsyncdir "
-    "--junitxml --junit-xml --html --css --report-log --json-report-file --csv --md-report-output "
-    "--maxfail --pdbcls"
-).split()
-FLAGS = (
-    "-d -f --looponfail --pdb --trace -x --exitfirst --lf --last-failed --sw --stepwise --sw-skip "
-    "--stepwise-skip --sw-reset --stepwise-reset --loadscope-reorder --no-loadscope-reorder"
-).split()
+WITH_VALUE = {
+    *("-n", "--numprocesses", "--maxprocesses", "--dist", "--tx", "--px", "--rsyncdir"),
+    *("--max-worker-restart", "--testrunuid", "--maxfail", "--pdbcls"),
+    *("--junitxml", "--junit-xml", "--html", "--css", "--report-log", "--json-report-file"),
+    *("--csv", "--md-report-output"),
+}
+FLAGS = {
+    *("-d", "-f", "--looponfail", "--loadscope-reorder", "--no-loadscope-reorder", "--pdb", "--trace"),
+    *("-x", "--exitfirst", "--lf", "--last-failed"),
+    *("--sw", "--stepwise", "--sw-skip", "--stepwise-skip", "--sw-reset", "--stepwise-reset"),
+}
 FORCED = {
     "numprocesses": None,
     "dist": "no",
@@ -318,7 +321,7 @@ def why(outcome, report):
     if crash is not None:
         return one_line(crash.message)
     lines = [line for line in report.longreprtext.splitlines() if line.strip()]
-    return one_line(lines[-1]) if lines else ""
+    return one_line(lines[-1][2:] if lines[-1].startswith("E ") else lines[-1]) if lines else ""
 
 
 def verdict(outcome, decider, reports):
@@ -380,6 +383,7 @@ class Work:
         self.wanted = None if wanted is None else {(nodeid, occurrence) for nodeid, occurrence in wanted}
         self.tests = None
         self.begun = False
+        self.unknown = False  # the session has no such module
 
 
 def pages(tests):
@@ -402,3 +406,415 @@ def module_name(node):
         if isinstance(parent, pytest.File) and not isinstance(parent, pytest.Package):
             return parent.nodeid.split("::")[0] or str(parent.path)
     return node.nodeid.split("::")[0] or "."
+
+
+def collection_warnings(config):
+    """The project's warning filters, which pytest sets around its own collection as a whole."""
+    from _pytest.warnings import catch_warnings_for_item
+
+    if not config.pluginmanager.hasplugin("warnings"):
+        return contextlib.nullcontext()
+    return catch_warnings_for_item(config, config.hook, "collect", None)
+
+
+class TolerantHook:
+    """``pytest_collection_modifyitems`` during a lazy walk, when there is nothing to order yet.
+
+    Plain pytest hardly ever asks hooks to order nothing, and some fail on an empty list; they are
+    asked again with the items of each module. Usage errors (a wrong ``-k``) are kept.
+    """
+
+    def __init__(self, original, notes):
+        self.original, self.notes = original, notes
+
+    def __getattr__(self, name):
+        return getattr(self.original, name)
+
+    def __call__(self, **arguments):
+        try:
+            return self.original(**arguments)
+        except (LookupError, ValueError, ArithmeticError, StopIteration) as error:
+            if arguments["items"]:
+                raise
+            self.notes.append(f"a pytest_collection_modifyitems hook failed without items: {error!r}")
+            return []
+
+
+# --- the session ------------------------------------------------------------------------------------
+
+
+class Session:
+    """The pytest plugin of one session: holds back file collectors, or not, and runs assignments.
+
+    Words: a module is *collected* once, an assignment is *prepared* (its tests are chosen) when it is
+    the first in the queue, and *begun* from the moment its first test was promised to pytest as the
+    next item; until then it can be withdrawn.
+    """
+
+    def __init__(self, channel, lazy):
+        self.channel = channel
+        self.lazy = lazy
+        self.holding = False
+        self.session = None
+        self.root = os.getcwd()
+        self.command = []
+        self.notes = []
+        self.modules = {}  # name -> Module, in the order they were met
+        self.eager = set()  # files given as FILE::NAME: never held back
+        self.broken = []  # (module, node id, result) of collectors that failed or were skipped
+        self.collecting = None
+        self.items = []
+        self.order = []  # whole sessions: every test in serial order
+        self.queue = collections.deque()
+        self.closing = False
+        self.reports = []
+
+    def module(self, name):
+        if name not in self.modules:
+            self.modules[name] = Module(name)
+        return self.modules[name]
+
+    # collection
+
+    def pytest_collectreport(self, report):
+        if not report.passed:
+            outcome = "error" if report.failed else "skipped"
+            module = self.collecting or self.module(report.nodeid.split("::")[0] or ".")
+            self.broken.append((module, report.nodeid or ".", verdict(outcome, report, [report])))
+
+    def pytest_itemcollected(self, item):
+        if self.collecting is None:
+            self.module(module_name(item))  # remembers pytest's order of modules
+
+    def hold(self, collector):
+        """An empty report in place of a file's collection, during the walk of a lazy session."""
+        import pytest
+
+        if (
+            not self.holding
+            or not isinstance(collector, pytest.File)
+            or isinstance(collector, pytest.Package)
+        ):
+            return None
+        if str(collector.path) in self.eager:
+            return None
+        self.module(module_name(collector)).collectors.append(collector)
+        return pytest.CollectReport(collector.nodeid, "passed", None, [])
+
+    @contextlib.contextmanager
+    def walk(self, config):
+        """Around pytest's own collection."""
+        named = [arg.split("::")[0] for arg in config.args if "::" in arg]
+        self.eager = {os.path.abspath(path) for path in named}
+        self.holding = self.lazy
+        relay, original = config.hook, config.hook.pytest_collection_modifyitems
+        if self.lazy:
+            relay.pytest_collection_modifyitems = TolerantHook(original, self.notes)
+        try:
+            yield
+        finally:
+            self.holding = False
+            if self.lazy:
+                relay.pytest_collection_modifyitems = original
+
+    def plan_walked(self):
+        """Plan what the walk itself has collected: everything, or what could not be held back."""
+        broken, self.broken = self.broken, []
+        for module, nodeid, result in broken:
+            self.order.append(Test(module, nodeid, result=result))
+        for item in self.session.items:
+            self.order.append(Test(self.module(module_name(item)), item.nodeid, item=item))
+        for test in self.order:
+            test.module.tests = (test.module.tests or []) + [test]
+        self.items = list(self.session.items)
+
+    def module_order(self):
+        """Names of the modules that hold something, in pytest's order.
+
+        Items say the order, as hooks may have changed it; a module without items takes the place
+        where it was met.
+        """
+        met = list(self.modules)
+        names = list(dict.fromkeys(test.module.name for test in self.order if test.item is not None))
+        for name in met:
+            module = self.modules[name]
+            if name not in names and (module.collectors or module.tests):
+                later = set(met[met.index(name) + 1 :])
+                place = next((i for i, other in enumerate(names) if other in later), len(names))
+                names.insert(place, name)
+        return names
+
+    def collect(self, module):
+        """Collect one held-back module as pytest would have, hooks included."""
+        from _pytest.runner import collect_one_node
+
+        session, config = self.session, self.session.config
+        items, self.collecting = [], module
+        with self._in_root(), collection_warnings(config):
+            for collector in module.collectors:
+                report = collect_one_node(collector)
+                if report.passed:
+                    for child in report.result:
+                        items.extend(session.genitems(child))
+                collector.ihook.pytest_collectreport(report=report)
+            session.items = items
+            config.hook.pytest_collection_modifyitems(session=session, config=config, items=items)
+        session.testscollected += len(items)
+        self.items.extend(items)
+        session.items = self.items
+        self.collecting = None
+        broken, self.broken = self.broken, []
+        held = [Test(module, nodeid, result=result) for module, nodeid, result in broken]
+        module.tests = (module.tests or []) + held + [Test(module, i.nodeid, item=i) for i in items]
+        module.collectors = []
+
+    @contextlib.contextmanager
+    def _in_root(self):
+        """Modules are imported in the folder where pytest started, wherever a test has gone since."""
+        try:
+            here = os.getcwd()
+        except OSError:
+            here = None
+        os.chdir(self.root)
+        yield
+        if here is not None and here != self.root and os.path.isdir(here):
+            os.chdir(here)
+
+    # assignments
+
+    def announce(self):
+        import pytest
+
+        self.plan_walked()
+        if not self.lazy:
+            part = []
+            for test in [*self.order, None]:
+                if part and (test is None or test.module is not part[0].module):
+                    for page in pages(part):
+                        self.channel.queue("listing", part[0].module.name, page)
+                    part = []
+                part.append(test)
+        versions = {"python": "{}.{}.{}".format(*sys.version_info[:3]), "pytest": pytest.__version__}
+        for _plugin, distribution in self.session.config.pluginmanager.list_plugin_distinfo():
+            versions[distribution.project_name] = distribution.version
+        self.channel.queue("opened", self.module_order(), self.command, versions, self.notes)
+
+    def listen(self, block):
+        """Take the commands that have come."""
+        self.obey(self.channel.read(block))
+
+    def obey(self, commands):
+        for name, *values in commands:
+            if name == "run":
+                self.queue.append(Work(*values))
+            elif name == "close":
+                self.closing = True
+            elif name == "withdraw":
+                for work in [w for w in self.queue if w.number == values[0] and not w.begun]:
+                    self.queue.remove(work)
+                    self.channel.queue("handed", work.number, [])
+                    self.channel.flush()
+
+    def upcoming(self, block):
+        """The first queued assignment that has a test to run, prepared; None if there is none.
+
+        With ``block`` it waits until there is one or the session is told to close.
+        """
+        self.listen(False)
+        while True:
+            while self.queue:
+                work = self.queue[0]
+                if work.tests is None:
+                    self.prepare(work)
+                if work.tests:
+                    return work
+                self.queue.popleft()
+                if not work.unknown:
+                    self.channel.queue("done", work.number)
+            if self.closing or not block:
+                return None
+            self.listen(True)
+
+    def prepare(self, work):
+        """Choose the assignment's tests; collectors that gave none have their verdict at once."""
+        module = self.modules.get(work.module)
+        if work.module and module is None:
+            self.channel.queue("handed", work.number, [])
+            work.tests, work.unknown = [], True
+            return
+        known = self.order
+        if module is not None:
+            if module.collectors:
+                self.channel.queue("collecting", work.number, module.name)
+                self.channel.flush()
+                self.collect(module)
+            known = module.tests or []
+        if work.wanted is None:
+            tests = self._whole_module(work, known)
+        else:
+            tests = [test for test in known if test.key in work.wanted]
+            unknown = work.wanted.difference(test.key for test in tests)
+            if unknown:
+                self.channel.queue("handed", work.number, sorted(unknown))
+        for test in tests:
+            if test.item is None:
+                self.channel.queue("verdict", work.number, test.module.name, test.key, test.result)
+        work.tests = [test for test in tests if test.item is not None]
+
+    def _whole_module(self, work, known):
+        """All tests of a module but, in a lazy session, those of groups: the master places them."""
+        if not self.lazy:
+            return known
+        groups = {}
+        for test in known:
+            if test.group:
+                groups.setdefault(test.group[:500], []).append(test.key)
+        parts = list(pages(known))
+        for part in parts:
+            last = part is parts[-1]
+            self.channel.queue("collected", work.number, work.module, part, groups if last else {}, last)
+        return [test for test in known if not test.group]
+
+    # the loop
+
+    def loop(self, session):
+        work = self.upcoming(True)
+        while work is not None:
+            self.queue.popleft()
+            work.begun = True
+            self.upcoming(False)
+            for index, test in enumerate(work.tests):
+                ahead = None
+                if index + 1 < len(work.tests):
+                    following = work.tests[index + 1].item
+                    self.listen(False)
+                else:
+                    ahead = self.upcoming(True)
+                    following = ahead.tests[0].item if ahead else None
+                    if ahead:
+                        ahead.begun = True
+                # An item that runs twice in a row must be torn down in between.
+                self.run_test(work, test, None if following is test.item else following)
+                if session.shouldfail or session.shouldstop:
+                    self.stop_early(session, work, work.tests[index + 1 :])
+            self.channel.queue("done", work.number)
+            work = ahead
+        self.channel.flush()
+
+    def run_test(self, work, test, following):
+        self.reports = []
+        self.channel.queue("started", work.number, test.key)
+        self.channel.flush()
+        test.item.config.hook.pytest_runtest_protocol(item=test.item, nextitem=following)
+        self.channel.check_owner()
+        outcome, decider = judge(self.reports)
+        result = verdict(outcome, decider, self.reports)
+        self.channel.queue("verdict", work.number, test.module.name, test.key, result)
+
+    def take_report(self, report):
+        # A test may report a hundred thousand subtests: those that passed decide nothing.
+        if len(self.reports) < 1000 or not report.passed or not is_subtest(report):
+            self.reports.append(report)
+
+    def stop_early(self, session, work, rest):
+        """The suite told pytest to stop: what plain pytest would not run is ``notrun``."""
+        reason = str(session.shouldfail or session.shouldstop)
+        for test in rest:
+            result = {"outcome": "notrun", "message": one_line("pytest was told to stop: " + reason)}
+            self.channel.queue("verdict", work.number, test.module.name, test.key, result)
+        self.channel.queue("done", work.number)
+        self.channel.flush()
+        raise session.Failed(reason) if session.shouldfail else session.Interrupted(reason)
+
+
+# --- pytest's hooks, thin -----------------------------------------------------------------------------
+
+
+def make_hooks(state):
+    """The hooks of one session; defined late, since this file is loaded before pytest is."""
+    import pytest
+
+    class Hooks:
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_load_initial_conftests(self, early_config, parser, args):
+            args[:], dropped = neutralise(args)
+            state.command = [os.path.basename(sys.executable), "-m", "pytest", *args]
+            if dropped:
+                state.notes.append("left out inside a runner: " + " ".join(dropped))
+                namespace = parser.parse_known_args(args, namespace=copy.copy(early_config.option))
+                if namespace.confcutdir is None:
+                    namespace.confcutdir = early_config.known_args_namespace.confcutdir
+                early_config.known_args_namespace = namespace
+
+        @pytest.hookimpl(hookwrapper=True)
+        def pytest_cmdline_main(self, config):
+            for name, value in FORCED.items():
+                if hasattr(config.option, name):
+                    setattr(config.option, name, value)
+            yield
+
+        @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+        def pytest_collection(self, session):
+            state.session = session
+            with state.walk(session.config):
+                yield
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_make_collect_report(self, collector):
+            return state.hold(collector)
+
+        def pytest_itemcollected(self, item):
+            state.pytest_itemcollected(item)
+
+        def pytest_collectreport(self, report):
+            state.pytest_collectreport(report)
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtestloop(self, session):
+            if session.config.option.collectonly:
+                return None
+            state.announce()
+            try:
+                state.loop(session)
+            except BaseException as error:
+                state.channel.queue("stopped", one_line(f"{type(error).__name__}: {error}"))
+                state.channel.flush()
+                raise
+            return True
+
+        def pytest_runtest_logreport(self, report):
+            state.take_report(report)
+
+        @pytest.hookimpl(trylast=True)
+        def pytest_sessionfinish(self, session, exitstatus):
+            state.channel.queue("ended", int(exitstatus))
+            state.channel.flush()
+
+    return Hooks()
+
+
+def as_module(hooks):
+    """A module object with these hooks: what ``-p`` finds under its name in ``sys.modules``."""
+    module = types.ModuleType(NAME, __doc__)
+    for name in dir(hooks):
+        if name.startswith("pytest_"):
+            setattr(module, name, getattr(hooks, name))
+    return module
+
+
+def main():
+    channel = Channel(int(os.environ.pop("TESTRING_CHANNEL")))
+    faulthandler.register(DUMP_SIGNAL, file=high_descriptor(2), all_threads=True, chain=False)
+    (_setup, mode), *early = channel.read(block=True)
+    root = os.getcwd()
+    sys.path[0] = root  # from here on as `python -m pytest` has it
+    state = Session(channel, lazy=mode == "lazy")
+    state.obey(early)
+    sys.modules[NAME] = as_module(make_hooks(state))
+    args = sys.argv[1:]
+    sys.argv[1:] = ["-p", NAME, *config_options(args, root), "--continue-on-collection-errors", *args]
+    runpy.run_module("pytest", run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Confirming failures and auditing the plan, in one session that collects the whole suite first.
+
+A split can change what a suite sees: modules that other modules import, ids made from what happens
+to be imported. So a project that was split is collected once as serial pytest would collect it; ids
+are compared with the plan, and whatever differs or failed runs again there. That outcome stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from node.core import effects as fx
+from node.core import records as rec
+from node.core.settings import SELECT_MOST, CoreSettings
+from node.core.work import Piece, Session, Work
+from proto import messages as m
+from proto.messages import TestId
+
+
+class Audit:
+    """Works on one project's audit session."""
+
+    def __init__(self, settings: CoreSettings, record: Callable[[rec.AnyRecord], None]) -> None:
+        self._settings = settings
+        self._record = record
+
+    def advance(
+        self, work: Work, now: float, give: Callable[[Session, Piece], fx.AnyEffect]
+    ) -> list[fx.AnyEffect]:
+        """The next step, if there is one."""
+        sessions = work.of("audit")
+        if work.pieces_left or not work.split:
+            return []
+        if work.audit_deadline is None:
+            ran = now - work.began
+            work.audit_deadline = now + max(self._settings.confirm_floor, ran * self._settings.confirm_share)
+        if now >= work.audit_deadline and not work.gave_up:
+            work.gave_up = "confirming took longer than its share of the run"
+            return [fx.Send(node=s.node, message=m.CloseSession(session=s.id, kill=True)) for s in sessions]
+        effects: list[fx.AnyEffect] = []
+        for session in sessions:
+            if not session.opened or session.closing:
+                continue
+            selected = self._compare(work, session)
+            for start in range(0, len(selected), SELECT_MOST):
+                effects.append(give(session, Piece("", tuple(selected[start : start + SELECT_MOST]))))
+            session.closing = True
+            work.audited = True
+            effects.append(fx.Send(node=session.node, message=m.CloseSession(session=session.id)))
+        return effects
+
+    def _compare(self, work: Work, session: Session) -> list[TestId]:
+        """Replan what differs; the tests to run, in the whole collection's order."""
+        evaluation, project = work.key
+        differing: set[str] = set()
+        for name in {**work.project.modules, **dict.fromkeys(session.listing)}:
+            planned = list(work.project.modules[name].tests) if name in work.project.modules else []
+            listed = session.listing.get(name, [])
+            if sorted(planned) != sorted(listed) and not self._only_died(work, name):
+                differing.add(name)
+                self._record(
+                    rec.Planned(
+                        evaluation=evaluation,
+                        project=project,
+                        module=name,
+                        tests=tuple(listed),
+                        replaces=True,
+                    )
+                )
+        self._record(
+            rec.Audited(
+                evaluation=evaluation,
+                package=work.project.package,
+                fingerprint=fingerprint(work),
+                dependent=bool(differing),
+            )
+        )
+        if differing:
+            work.notes.append(
+                f"collected whole, other tests were found in: {', '.join(sorted(differing)[:20])}"
+            )
+        selected: list[TestId] = []
+        for name, tests in session.listing.items():
+            module = work.project.module(name)
+            for test in tests:
+                state = module.tests.get(test)
+                if state is not None and state.verdict is None:
+                    selected.append(test)
+        return selected
+
+    def _only_died(self, work: Work, name: str) -> bool:
+        """A module whose collection killed its runners has a verdict under its own name; it stands."""
+        module = work.project.modules.get(name)
+        return module is not None and (name, None) in work.deaths and TestId(name) in module.tests
+
+    def failed(self, work: Work, message: m.SessionEnded) -> None:
+        """The audit's runner is gone before it was done."""
+        work.audit_tries += 1
+        if work.audit_tries > 1 or message.how in ("killed", "unusable", "unbuildable"):
+            work.gave_up = (
+                work.gave_up or f"the whole collection ended early: {message.message or message.how}"
+            )
+
+    def settle(self, work: Work) -> bool:
+        """First outcomes stand where they could not be confirmed; whether all were confirmed."""
+        evaluation, project = work.key
+        confirmed = True
+        for module in work.project.modules.values():
+            for test in module.unconfirmed():
+                confirmed = False
+                outcome = module.tests[test].provisional or "error"
+                self._record(
+                    rec.Settled(
+                        evaluation=evaluation,
+                        project=project,
+                        module=module.name,
+                        test=test,
+                        outcome=outcome,
+                        unconfirmed=True,
+                    )
+                )
+        return confirmed
+
+
+def fingerprint(work: Work) -> str:
+    """What, beside the package, decides which tests a collection finds."""
+    options = work.evaluation.options
+    return repr((options.pytest_args, options.python, sorted(options.env.items()), options.requirements))

@@ -1,0 +1,238 @@
+"""An evaluation's way from accepted to ended: fetching, starting, conservation, cancel, time limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from node.core import effects as fx
+from node.core import records as rec
+from node.core.audit import fingerprint
+from node.core.evaluation import Evaluation, Ledger
+from node.core.settings import CoreSettings
+from node.core.work import Piece, Work
+from proto import messages as m
+from proto.messages import Outcome, TestId
+
+
+class Lifecycle:
+    """Moves evaluations on.
+
+    Args:
+        ledger: what is known.
+        record: makes a record part of the state and of the log.
+    """
+
+    def __init__(
+        self, settings: CoreSettings, ledger: Ledger, record: Callable[[rec.AnyRecord], None]
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._record = record
+        self._cloning: set[tuple[int, int]] = set()
+        self.works: dict[tuple[int, int], Work] = {}
+        self.cancelling: set[int] = set()
+
+    def in_order(self) -> list[Evaluation]:
+        """Unfinished evaluations: higher priority first, then in order of submission."""
+        return sorted(self._ledger.evaluations.values(), key=lambda e: (-e.options.priority, e.id))
+
+    def fetch(self) -> list[fx.AnyEffect]:
+        """Start as many clones as may run at once."""
+        effects: list[fx.AnyEffect] = []
+        for evaluation in self.in_order():
+            for project in evaluation.projects:
+                key = (evaluation.id, project.index)
+                if (
+                    project.package
+                    or project.state
+                    or key in self._cloning
+                    or evaluation.id in self.cancelling
+                ):
+                    continue
+                if len(self._cloning) >= self._settings.max_clones:
+                    return effects
+                self._cloning.add(key)
+                effects.append(
+                    fx.Clone(
+                        evaluation=evaluation.id,
+                        project=project.index,
+                        url=project.source.url,
+                        options=evaluation.options,
+                        request=evaluation.request,
+                    )
+                )
+        return effects
+
+    def fetched(self, record: rec.Fetched | rec.ProjectFailed) -> None:
+        """A clone ended."""
+        self._cloning.discard((record.evaluation, record.project))
+        if record.evaluation not in self._ledger.evaluations:
+            return
+        if isinstance(record, rec.ProjectFailed):
+            fail_project(self._record, record)
+        else:
+            self._record(record)
+
+    def start(self, now: float, at: float) -> list[Work]:
+        """Work for every project that can run, made anew from the ledger where there is none."""
+        works: list[Work] = []
+        for evaluation in self.in_order():
+            if evaluation.id in self.cancelling:
+                continue
+            if evaluation.state == "queued":
+                self._record(rec.Began(evaluation=evaluation.id, state="preparing", at=at))
+            for project in evaluation.projects:
+                if not project.package or project.state:
+                    continue
+                key = (evaluation.id, project.index)
+                work = self.works.get(key)
+                if work is None:
+                    work = self.works[key] = self._resume(evaluation, project.index, now)
+                works.append(work)
+        return works
+
+    def _resume(self, evaluation: Evaluation, index: int, now: float) -> Work:
+        project = evaluation.projects[index]
+        work = Work(evaluation, project, began=now)
+        known = self._ledger.audited.get((project.package, fingerprint(work)))
+        work.audited = known is not None
+        if known and evaluation.options.collection == "auto":
+            work.mode = "whole"
+        if project.listed:
+            work.mode = "whole" if project.mode == "whole" else "lazy"
+            work.split = work.mode == "lazy"
+            for module in project.modules.values():
+                if not module.planned:
+                    work.queue.append(Piece(module.name))
+                elif module.missing():
+                    work.queue.append(Piece(module.name, module.missing()))
+        return work
+
+    def end_projects(self, at: float, settle: Callable[[Work], bool], due: Callable[[Work], bool]) -> None:
+        """End every project whose work is done, and every evaluation whose projects are."""
+        for work in list(self.works.values()):
+            project = work.project
+            if project.state:
+                if not work.sessions:
+                    self._conserve(work, "notrun", "the project could not be run to its end")
+                    del self.works[work.key]
+            elif project.listed and not work.pieces_left and not work.sessions and not due(work):
+                confirmed = settle(work)
+                self._conserve(work, "lost", "no verdict was ever given")
+                self._record(
+                    rec.ProjectEnded(
+                        evaluation=work.key[0],
+                        project=work.key[1],
+                        state="finished",
+                        audited=work.audited and not work.gave_up,
+                        confirmed=confirmed,
+                        notes=tuple(work.notes) + ((work.gave_up,) if work.gave_up else ()),
+                    )
+                )
+                del self.works[work.key]
+        for evaluation in list(self._ledger.evaluations.values()):
+            self._end(evaluation, at)
+
+    def _end(self, evaluation: Evaluation, at: float) -> None:
+        busy = any(key[0] == evaluation.id for key in self.works)
+        if evaluation.id in self.cancelling:
+            if not busy:
+                self._stop(evaluation, at, "cancelled", "cancelled on request")
+        elif all(project.state for project in evaluation.projects) and not busy:
+            ran = any(project.state == "finished" for project in evaluation.projects)
+            detail = "" if ran else "no project could be run"
+            self._record(
+                rec.Ended(
+                    evaluation=evaluation.id, state="finished" if ran else "failed", at=at, detail=detail
+                )
+            )
+
+    def _stop(self, evaluation: Evaluation, at: float, state: m.Name, detail: str) -> None:
+        for project in evaluation.projects:
+            if not project.state:
+                self._conserve(Work(evaluation, project), "notrun", "")
+                self._record(
+                    rec.ProjectEnded(evaluation=evaluation.id, project=project.index, state="cancelled")
+                )
+        self.cancelling.discard(evaluation.id)
+        self._record(rec.Ended(evaluation=evaluation.id, state="cancelled", at=at, detail=detail))
+
+    def _conserve(self, work: Work, outcome: Outcome, message: str) -> None:
+        """Whatever is planned and has no verdict gets one: planned equals verdicts."""
+        for module, test in list(work.project.open_tests()):
+            self._record(
+                rec.Attempted(
+                    evaluation=work.key[0],
+                    project=work.key[1],
+                    module=module.name,
+                    test=test,
+                    outcome=outcome,
+                    final=True,
+                    message=message,
+                )
+            )
+
+    def expire(self, evaluation: Evaluation, at: float) -> list[fx.AnyEffect]:
+        """The evaluation's time is over: what runs is ``timeout``, the rest ``notrun``."""
+        effects: list[fx.AnyEffect] = []
+        for work in [work for key, work in self.works.items() if key[0] == evaluation.id]:
+            for session in work.sessions.values():
+                for assignment in session.assignments.values():
+                    if assignment.running is not None:
+                        self._expire_running(work, assignment.running)
+                effects.append(
+                    fx.Send(node=session.node, message=m.CloseSession(session=session.id, kill=True))
+                )
+            work.queue.clear()
+            work.gave_up = work.gave_up or "the evaluation's time limit came first"
+        for project in evaluation.projects:
+            if not project.state:
+                self._conserve(Work(evaluation, project), "notrun", "the evaluation's time limit came first")
+                self._record(
+                    rec.ProjectEnded(
+                        evaluation=evaluation.id,
+                        project=project.index,
+                        state="finished",
+                        confirmed=False,
+                        notes=("the evaluation's time limit came first",),
+                    )
+                )
+        return effects
+
+    def _expire_running(self, work: Work, test: TestId) -> None:
+        for module in work.project.modules.values():
+            state = module.tests.get(test)
+            if state is not None and state.verdict is None:
+                self._record(
+                    rec.Attempted(
+                        evaluation=work.key[0],
+                        project=work.key[1],
+                        module=module.name,
+                        test=test,
+                        outcome="timeout",
+                        final=True,
+                        message="it ran when the evaluation's time limit came",
+                    )
+                )
+                return
+
+
+def fail_project(record: Callable[[rec.AnyRecord], None], failure: rec.ProjectFailed) -> None:
+    """Record a project that could not be run, and the one ``error`` verdict it counts with."""
+    name = f"<{failure.phase}>"
+    test = TestId(name)
+    evaluation, project = failure.evaluation, failure.project
+    record(failure)
+    record(rec.Planned(evaluation=evaluation, project=project, module=name, tests=(test,)))
+    record(
+        rec.Attempted(
+            evaluation=evaluation,
+            project=project,
+            module=name,
+            test=test,
+            outcome="error",
+            final=True,
+            message=failure.message,
+            traceback=failure.log,
+        )
+    )

@@ -1,0 +1,277 @@
+"""The master's side: takes events, keeps the ledger, and decides what everybody does next."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from node.core import effects as fx
+from node.core import events as ev
+from node.core import records as rec
+from node.core.answers import accepted, cancelling, health, known, refused
+from node.core.evaluation import Ledger
+from node.core.lifecycle import Lifecycle
+from node.core.membership import Roster
+from node.core.progress import Progress
+from node.core.scheduler import Scheduler
+from node.core.settings import CoreSettings
+from node.core.work import Session, Work
+from proto import messages as m
+from proto.messages import AnyMessage, AssignmentId
+
+
+class Master:
+    """Holds the cluster's truth while its epoch lasts.
+
+    Ordering rule: what tells the outside of a record waits in ``_gated`` until it is committed.
+    """
+
+    def __init__(self, settings: CoreSettings, node: str, roster: Roster, epoch: int) -> None:
+        self._settings = settings
+        self._node = node
+        self._epoch = epoch
+        self.roster = roster
+        self.ledger = Ledger()
+        self._count = 0
+        self._highest = 0
+        self._position = 0
+        self._at = 0.0
+        self._records: list[rec.AnyRecord] = []
+        self._waiting: list[fx.AnyEffect] = []
+        self._gated: deque[tuple[int, list[fx.AnyEffect]]] = deque()
+        self._cancel_tickets: dict[int, list[int]] = {}
+        self.lifecycle = Lifecycle(settings, self.ledger, self._record)
+        self._scheduler = Scheduler(roster, self._number)
+        self._progress = Progress(settings, self._scheduler, self._record, self._tell)
+        self._where: dict[AssignmentId, tuple[int, int]] = {}
+
+    # --- what happens -----------------------------------------------------------------------
+
+    def replay(self, event: ev.Replayed) -> None:
+        """Take the records of unfinished evaluations in; they are durable already."""
+        for record in event.records:
+            self.ledger.apply(record)
+        self._highest = event.highest
+        self._position = event.position
+        self._at = event.at
+
+    def submit(self, event: ev.Submitted) -> list[fx.AnyEffect]:
+        """Give the submission its id, once it is durable."""
+        self._at = event.at
+        repeated = self.ledger.requests.get(event.request)
+        if repeated is not None:
+            return [accepted(event.ticket, repeated)]
+        if len(self.ledger.evaluations) >= self._settings.max_queue:
+            return [
+                refused(
+                    event.ticket, 429, "Queue full", f"{self._settings.max_queue} evaluations wait already"
+                )
+            ]
+        self._highest += 1
+        self._record(
+            rec.Accepted(
+                evaluation=self._highest,
+                request=event.request,
+                at=event.at,
+                name=event.name,
+                options=event.options,
+                projects=event.sources,
+            )
+        )
+        self._waiting.append(accepted(event.ticket, self._highest))
+        return []
+
+    def cloned(self, event: ev.Cloned | ev.CloneFailed) -> None:
+        """A repository was fetched, or could not be."""
+        record: rec.Fetched | rec.ProjectFailed
+        if isinstance(event, ev.Cloned):
+            record = rec.Fetched(
+                evaluation=event.evaluation,
+                project=event.project,
+                package=event.package,
+                size=event.size,
+                notes=event.notes,
+            )
+        else:
+            record = rec.ProjectFailed(
+                evaluation=event.evaluation,
+                project=event.project,
+                phase="fetch",
+                message=event.message,
+                log=event.log,
+            )
+        self.lifecycle.fetched(record)
+
+    def ask(self, event: ev.Asked, now: float) -> list[fx.AnyEffect]:
+        """Answer a question that needs live state, or carry out a decision."""
+        query = event.query
+        if isinstance(query, m.GetNetwork):
+            return [fx.Answer(ticket=event.ticket, status=200, body=self.roster.network())]
+        if isinstance(query, m.GetHealth):
+            body = health(self._settings, self._node, self._epoch, now, self.roster, self.ledger)
+            return [fx.Answer(ticket=event.ticket, status=200, body=body)]
+        if isinstance(query, m.DrainNode):
+            return self._drain(event.ticket, query.node)
+        if isinstance(query, m.CancelEvaluation):
+            return self._cancel(event.ticket, query.evaluation)
+        return [refused(event.ticket, 400, "Not understood", f"{type(query).__name__} is not for the core")]
+
+    def committed(self, position: int) -> list[fx.AnyEffect]:
+        """Everything up to ``position`` is durable: what waited for it may go out."""
+        effects: list[fx.AnyEffect] = []
+        while self._gated and self._gated[0][0] <= position:
+            effects += self._gated.popleft()[1]
+        return effects
+
+    def lost(self, node: str) -> list[fx.AnyEffect]:
+        """A member's connection is gone: its work goes elsewhere."""
+        if not self.roster.leave(node):
+            return []
+        for work in self.lifecycle.works.values():
+            for session in [session for session in work.sessions.values() if session.node == node]:
+                self._progress.node_lost(work, session)
+                self._where.pop(session.id, None)
+        return self._announce()
+
+    def receive(self, node: str, message: AnyMessage) -> list[fx.AnyEffect]:
+        """A message of a worker (or of this node's own worker side)."""
+        if isinstance(message, m.Join):
+            self.roster.join(node, message)
+            # Its work was given to others when its connection was lost.
+            void = tuple(held for held in message.holding if held not in self._where)
+            return [
+                fx.Send(node=node, message=m.Welcome(cluster="", epoch=self._epoch, void=void)),
+                *self._announce(),
+            ]
+        if isinstance(message, m.Neighbours):
+            self.roster.neighbours(node, message.addresses)
+            return []
+        if isinstance(message, m.Bye):
+            if node in self.roster and node != self._node:
+                self.roster.drain(node)
+            return []
+        return self._session_said(node, message)
+
+    def _session_said(self, node: str, message: AnyMessage) -> list[fx.AnyEffect]:
+        work, session = self._find(message)
+        if isinstance(message, m.Verdicts):
+            self._progress.verdicts(work, session, node, self.roster.address(node), message, self._at)
+            return []
+        if work is None or session is None:
+            return []
+        if isinstance(message, m.SessionOpened):
+            return self._progress.opened(work, session, message)
+        if isinstance(message, m.Listing):
+            session.listing.setdefault(message.module, []).extend(message.tests)
+        elif isinstance(message, m.Collected):
+            return self._progress.collected(work, session, message)
+        elif isinstance(message, m.Started):
+            assignment = session.assignments.get(message.assignment)
+            if assignment is not None:
+                assignment.running = message.test
+        elif isinstance(message, m.Done):
+            session.assignments.pop(message.assignment, None)
+        elif isinstance(message, m.HandedBack):
+            self._progress.handed_back(work, session, message)
+        elif isinstance(message, m.SessionEnded):
+            self._progress.ended(work, session, message)
+        return []
+
+    def _find(self, message: AnyMessage) -> tuple[Work | None, Session | None]:
+        """The work and session a message is about; sessions are few, so a walk will do."""
+        key = getattr(message, "session", None)
+        assignment = getattr(message, "assignment", None)
+        for work in self.lifecycle.works.values():
+            for session in work.sessions.values():
+                if session.id == key or (key is None and assignment in session.assignments):
+                    return work, session
+        return None, None
+
+    # --- what follows -----------------------------------------------------------------------
+
+    def advance(self, now: float, at: float) -> list[fx.AnyEffect]:
+        """Everything that can be decided now; called after each event."""
+        self._at = max(self._at, at)
+        effects = self.lifecycle.fetch()
+        works = self.lifecycle.start(now, self._at)
+        effects += self._scheduler.schedule(works)
+        for work in works:
+            if work.sessions and work.evaluation.state == "preparing":
+                self._record(rec.Began(evaluation=work.evaluation.id, state="running", at=self._at))
+            effects += self._progress.audit(work, now)
+        self.lifecycle.end_projects(self._at, self._progress.settle, self._scheduler.audit_due)
+        for evaluation in self.lifecycle.in_order():
+            limit = evaluation.options.timeout_evaluation or self._settings.timeout_evaluation
+            if evaluation.began and self._at >= evaluation.began + limit:
+                effects += self.lifecycle.expire(evaluation, self._at)
+        self._where = {
+            assignment: work.key
+            for work in self.lifecycle.works.values()
+            for session in work.sessions.values()
+            for assignment in session.assignments
+        }
+        return effects + self._append()
+
+    def _append(self) -> list[fx.AnyEffect]:
+        """Hand the new records to the log, and hold back what tells of them."""
+        for evaluation in [e for e in self._cancel_tickets if e not in self.ledger.evaluations]:
+            for ticket in self._cancel_tickets.pop(evaluation):
+                self._waiting.append(known(ticket, evaluation, "cancelled"))
+        waiting, self._waiting = self._waiting, []
+        if not self._records:
+            if not waiting:
+                return []
+            if not self._gated:
+                return waiting
+            self._gated[-1][1].extend(waiting)
+            return []
+        records, self._records = tuple(self._records), []
+        self._position += len(records)
+        self._gated.append((self._position, waiting))
+        return [fx.Append(records=records, position=self._position)]
+
+    def _cancel(self, ticket: int, evaluation: int) -> list[fx.AnyEffect]:
+        if evaluation not in self.ledger.evaluations:
+            return [cancelling(ticket, evaluation)]
+        self._cancel_tickets.setdefault(evaluation, []).append(ticket)
+        self.lifecycle.cancelling.add(evaluation)
+        effects: list[fx.AnyEffect] = []
+        for key, work in list(self.lifecycle.works.items()):
+            if key[0] == evaluation:
+                work.queue.clear()
+                work.gave_up = "cancelled"
+                if not work.sessions:
+                    del self.lifecycle.works[key]
+                effects += [
+                    fx.Send(node=session.node, message=m.CloseSession(session=session.id, kill=True))
+                    for session in work.sessions.values()
+                ]
+        return effects
+
+    def _drain(self, ticket: int, name: str) -> list[fx.AnyEffect]:
+        node = self.roster.find(name)
+        if node is None:
+            return [refused(ticket, 404, "Unknown node", f"no node {name} is a member")]
+        if node == self._node:
+            return [
+                refused(ticket, 409, "Not drained", "the master cannot be drained while it is the master")
+            ]
+        self.roster.drain(node)
+        return [
+            fx.Answer(ticket=ticket, status=202, body={"node": node, "state": "draining"}),
+            fx.Send(node=node, message=m.Drain()),
+        ]
+
+    def _announce(self) -> list[fx.AnyEffect]:
+        message = self.roster.message(self._epoch)
+        return [fx.Send(node=node, message=message) for node in self.roster.nodes() if node != self._node]
+
+    def _number(self) -> AssignmentId:
+        self._count += 1
+        return AssignmentId(self._epoch, self._node, self._count)
+
+    def _record(self, record: rec.AnyRecord) -> None:
+        self.ledger.apply(record)
+        self._records.append(record)
+
+    def _tell(self, node: str, message: AnyMessage) -> None:
+        self._waiting.append(fx.Send(node=node, message=message))

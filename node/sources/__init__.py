@@ -1,0 +1,1 @@
+"""Where projects come from: uploaded archives, git repositories, packages of other nodes."""
