@@ -7,7 +7,13 @@ import os
 import time
 
 from flask import Flask, Response, g, request
-from werkzeug.exceptions import ClientDisconnected, HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.exceptions import (
+    ClientDisconnected,
+    HTTPException,
+    MethodNotAllowed,
+    NotFound,
+    RequestEntityTooLarge,
+)
 
 from api import uploads
 from api.auth import Guard
@@ -73,7 +79,10 @@ def _http_error(error: HTTPException) -> Response | HTTPException:
         detail = f"there is nothing at {request.path}"
     elif isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))
-        detail, headers = f"{request.method} is not possible on {request.path}; use {allowed}", {"Allow": allowed}
+        detail, headers = (
+            f"{request.method} is not possible on {request.path}; use {allowed}",
+            {"Allow": allowed},
+        )
     elif isinstance(error, ClientDisconnected):
         detail, headers = "the request body ended early", {"Connection": "close"}
     elif isinstance(error, RequestEntityTooLarge):

@@ -36,7 +36,9 @@ class Guard:
             raise Problem(
                 403,
                 "this token may only read; submitting and cancelling need one with the scope submit",
-                headers={"WWW-Authenticate": 'Bearer realm="testring", error="insufficient_scope", scope="submit"'},
+                headers={
+                    "WWW-Authenticate": 'Bearer realm="testring", error="insufficient_scope", scope="submit"'
+                },
                 scope="submit",
             )
         return digest[:16]

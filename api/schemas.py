@@ -103,7 +103,8 @@ def submission(body: bytes) -> Submission:
         raise Problem(422, f"{name} is an option: put it inside the object 'options'", field=name)
     for index, url in enumerate(decoded.projects):
         if not url.strip():
-            raise Problem(422, "a project is an empty string; give a git URL", field=f"projects[{index}]")
+            field = f"projects[{index}]"
+            raise Problem(422, f"{field} is an empty string; give a git URL", field=field)
     return decoded
 
 
@@ -131,7 +132,10 @@ def request_id(key: str | None, caller: str) -> str:
         return uuid.uuid4().hex
     if not key.strip() or len(key) > MAX_KEY:
         raise Problem(
-            422, f"Idempotency-Key must have 1 to {MAX_KEY} characters", field="Idempotency-Key", limit=MAX_KEY
+            422,
+            f"Idempotency-Key must have 1 to {MAX_KEY} characters",
+            field="Idempotency-Key",
+            limit=MAX_KEY,
         )
     # Two callers may happen to choose the same key.
     return "key-" + hashlib.sha256(f"{caller}\0{key}".encode("utf-8", "surrogateescape")).hexdigest()
@@ -147,7 +151,9 @@ def whole_number(text: str | None, name: str, default: int, *, low: int, high: i
         return default
     # int() also takes signs, blanks, underscores and other scripts' digits.
     if not (text.isascii() and text.isdigit() and len(text) < 19 and low <= int(text) <= high):
-        raise Problem(422, f"{name} must be a whole number from {low} to {high}, not {text[:40]!r}", field=name)
+        raise Problem(
+            422, f"{name} must be a whole number from {low} to {high}, not {text[:40]!r}", field=name
+        )
     return int(text)
 
 

@@ -80,8 +80,12 @@ class Settings:
     spool: Path = _setting(
         Path(), "TESTRING_SPOOL", "directory for uploads on their way to a node; default TMPDIR", Path
     )
-    body_timeout: float = _setting(600.0, "TESTRING_BODY_TIMEOUT", "a whole request body must come in so long", float)
-    read_timeout: float = _setting(10.0, "TESTRING_READ_TIMEOUT", "a node may take so long to answer a query", float)
+    body_timeout: float = _setting(
+        600.0, "TESTRING_BODY_TIMEOUT", "a whole request body must come in so long", float
+    )
+    read_timeout: float = _setting(
+        10.0, "TESTRING_READ_TIMEOUT", "a node may take so long to answer a query", float
+    )
     submit_timeout: float = _setting(
         120.0, "TESTRING_SUBMIT_TIMEOUT", "a node may take so long to take in a submission", float
     )
@@ -106,7 +110,9 @@ def load(environ: Mapping[str, str]) -> Settings:
             values[item.name] = parse(raw)
         except ValueError as error:
             shown = "its value" if item.name == "tokens" else repr(raw)
-            raise SettingsError(f"{variable}: {shown} is not valid ({item.metadata['help']}): {error}") from error
+            raise SettingsError(
+                f"{variable}: {shown} is not valid ({item.metadata['help']}): {error}"
+            ) from error
     values.setdefault("socket", default_socket(environ))
     values.setdefault("spool", Path(tempfile.gettempdir()))
     settings = Settings(**values)

@@ -127,7 +127,9 @@ class Submissions:
         for last in (False, True):
             spool.seek(0)
             try:
-                self._client.store(spool, size=spool.size, sha256=spool.sha256, timeout=end - time.monotonic())
+                self._client.store(
+                    spool, size=spool.size, sha256=spool.sha256, timeout=end - time.monotonic()
+                )
                 response = self._client.ask(query, timeout=end - time.monotonic())
             except TransferRefused as error:
                 raise _refused(error, self._settings.max_upload) from error

@@ -62,7 +62,9 @@ class Spool:
             self._file.write(data)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise Problem(507, "the disk that uploads are spooled to is full; see TESTRING_SPOOL") from error
+                raise Problem(
+                    507, "the disk that uploads are spooled to is full; see TESTRING_SPOOL"
+                ) from error
             raise
         self._digest.update(data)
         self._unyielded += len(data)
@@ -127,7 +129,10 @@ def install(app: Flask, directory: Path, limit: int) -> None:
 def too_large(limit: int) -> Problem:
     """413; the connection is closed, for the rest of the body is not worth reading."""
     return Problem(
-        413, f"the upload is larger than the limit of {limit} bytes", headers={"Connection": "close"}, limit=limit
+        413,
+        f"the upload is larger than the limit of {limit} bytes",
+        headers={"Connection": "close"},
+        limit=limit,
     )
 
 
@@ -240,5 +245,8 @@ def _cut_off(sock, expired: threading.Event) -> None:  # type: ignore[no-untyped
 
 def _too_slow(seconds: float) -> Problem:
     return Problem(
-        408, f"the request body did not arrive within {seconds:g} s", headers={"Connection": "close"}, limit=seconds
+        408,
+        f"the request body did not arrive within {seconds:g} s",
+        headers={"Connection": "close"},
+        limit=seconds,
     )

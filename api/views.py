@@ -120,7 +120,9 @@ class Views:
     def index(self) -> flask.Response:
         """``GET /``: what is here."""
         rules = flask.current_app.url_map.iter_rules()
-        routes = sorted({str(rule).replace("<number>", "{id}") for rule in rules if rule.endpoint != "static"})
+        routes = sorted(
+            {str(rule).replace("<number>", "{id}") for rule in rules if rule.endpoint != "static"}
+        )
         return flask.Response(
             _encoder.encode({"service": "testring", "version": VERSION, "routes": routes}),
             content_type="application/json",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from node.core.failover import Witness
 from node.core.journal import Journal
+from node.core.voting_events import FetchSnapshot
 from node.core.voting_messages import (
     EMPTY,
     NO_EPOCH,
@@ -17,28 +19,65 @@ from node.core.voting_messages import (
 class Following:
     """Agreement with one master's log within one epoch."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, witness: Witness, now: float, limit: float) -> None:
         self._journal = journal
+        self._witness = witness
+        self._limit = limit
+        self._heard = now - limit
+        self._echo = 0.0
         self.epoch = NO_EPOCH
         self.master = ""
         self.matched = 0
         """Up to here the own log equals the master's."""
-        self.answered = 0
-        """What the master was last told to be stored."""
+        self._answered = 0
 
     def begin(self, epoch: Epoch) -> None:
+        """Follow the master of this epoch."""
+        if epoch != self.epoch:
+            self.matched = self._answered = 0
+            self._echo = 0.0
         self.epoch, self.master = epoch, epoch.node
-        self.matched = self.answered = 0
 
     def stop(self) -> None:
         """Nobody is followed until the next master speaks."""
         self.master = ""
 
+    def hears_master(self, now: float) -> bool:
+        """Whether the master spoke within the suspect limit and is not proven dead."""
+        recent = now - self._heard < self._limit
+        return bool(self.master) and recent and not self._witness.is_dead(self.master)
+
+    def on_append(self, message: AppendEntries, now: float) -> None:
+        """Records or a ping of the followed master: take them and answer."""
+        self._heard = now
+        self._echo = max(self._echo, message.stamp)
+        if message.echo > 0:
+            self._witness.take_lease(self.master, message.epoch, message.echo, message.commit)
+        hint = self._take(message)
+        if hint is None:
+            self._answer(now)
+        else:
+            self._journal.send(self.master, self.refusal(message, hint, now))
+
+    def on_snapshot(self, message: InstallSnapshot, now: float) -> None:
+        """The master no longer has what this log lacks."""
+        self._heard = now
+        self._echo = max(self._echo, message.stamp)
+        if self._wants(message):
+            self._journal.tell(FetchSnapshot(node=self.master, upto=message.upto))
+        else:
+            self._answer(now)
+
+    def written(self, now: float) -> None:
+        """Tell the master if more is on disk than it was told."""
+        if self.master and self.stored > self._answered:
+            self._answer(now)
+
     @property
     def stored(self) -> int:
         return min(self.matched, self._journal.durable)
 
-    def take(self, message: AppendEntries) -> int | None:
+    def _take(self, message: AppendEntries) -> int | None:
         """Take the records. None: they fit; else the highest position that may still match."""
         journal, log, previous = self._journal, self._journal.log, message.previous
         if log.base.epoch != message.epoch and log.base.position > message.last:
@@ -65,7 +104,7 @@ class Following:
         journal.commit = max(journal.commit, min(message.commit, self.matched))
         return None
 
-    def wants(self, message: InstallSnapshot) -> bool:
+    def _wants(self, message: InstallSnapshot) -> bool:
         """Whether the snapshot has something that this log lacks."""
         log = self._journal.log
         if log.base.epoch != message.epoch and log.base.position > message.last:
@@ -84,27 +123,27 @@ class Following:
         self.matched = max(self.matched, upto.position)
         return True
 
-    def answer(self, epoch: Epoch, now: float, echo: float) -> AppendAnswer:
-        """The records fit."""
-        self.answered = self.stored
-        return AppendAnswer(
-            epoch=epoch,
+    def _answer(self, now: float) -> None:
+        self._answered = self.stored
+        answer = AppendAnswer(
+            epoch=self.epoch,
             following=self.epoch,
             counter=self._journal.counter,
             accepted=True,
-            stored=self.answered,
+            stored=self._answered,
             stamp=now,
-            echo=echo,
+            echo=self._echo,
         )
+        self._journal.send(self.master, answer)
 
-    def refuse(self, message: AppendEntries, hint: int, now: float) -> AppendAnswer:
+    def refusal(self, message: AppendEntries | InstallSnapshot, hint: int, now: float) -> AppendAnswer:
         """The epoch is stale, or the records do not follow what is here."""
         return AppendAnswer(
             epoch=message.epoch,
             following=self.epoch,
             counter=self._journal.counter,
             accepted=False,
-            previous=message.previous.position,
+            previous=message.previous.position if isinstance(message, AppendEntries) else 0,
             hint=hint,
             stamp=now,
             echo=message.stamp,

@@ -92,6 +92,11 @@ class Journal:
         for entry in self._pending:
             entry[1] = min(entry[1], last)
 
+    @property
+    def ballot_written(self) -> bool:
+        """Whether the present counter and vote are on disk."""
+        return not self._ballot_changed and self._ballot_number <= self._written
+
     # --- effects ------------------------------------------------------------------------------
 
     def send(self, node: str, message: VotingMessage) -> None:

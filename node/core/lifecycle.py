@@ -112,7 +112,10 @@ class Lifecycle:
         """End every project whose work is done, and every evaluation whose projects are."""
         for work in list(self.works.values()):
             project = work.project
-            if project.state:
+            if work.key[0] in self.cancelling:
+                if not work.sessions:
+                    del self.works[work.key]
+            elif project.state:
                 if not work.sessions:
                     self._conserve(work, "notrun", "the project could not be run to its end")
                     del self.works[work.key]

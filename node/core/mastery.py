@@ -7,6 +7,7 @@ from collections.abc import Set
 from msgspec import Struct
 
 from node.core import voters as rules
+from node.core.council import Council
 from node.core.failover import Witness
 from node.core.journal import Journal
 from node.core.timing import Timing
@@ -63,9 +64,7 @@ class Mastery:
         self._standing_upto = journal.log.last.position + 1
         self._peers: dict[str, Progress] = {}
         self._returning: set[str] = set()
-        self._leaving: dict[str, int] = {}
-        self._roster: tuple[str, ...] = ()
-        self._replicas = 0
+        self.council = Council(witness)
         self.first = journal.log.last.position + 1
         staying = tuple(node for node in journal.log.voters if node not in standing_in)
         self._append_voters(staying, now)
@@ -120,17 +119,12 @@ class Mastery:
         """Follow the voters, the learners and those who return; forget the others."""
         log = self._journal.log
         wanted = {node for voters in log.required(self._journal.commit) for node in voters}
-        wanted.update(self._learners(), self._returning)
+        wanted.update(self.council.learners(log.voters), self._returning)
         wanted.discard(self.epoch.node)
         for node in wanted - self._peers.keys():
             self._peers[node] = Progress(next=log.last.position + 1)
         for node in self._peers.keys() - wanted:
             del self._peers[node]
-
-    def _learners(self) -> tuple[str, ...]:
-        return rules.learners(
-            self._journal.log.voters, roster=self._roster, gone=self._gone(), replicas=self._replicas
-        )
 
     def heartbeat(self, now: float) -> None:
         """Ping every peer, with what it lacks."""
@@ -215,25 +209,10 @@ class Mastery:
 
     # --- voters -------------------------------------------------------------------------------
 
-    def roster(self, nodes: tuple[str, ...], replicas: int) -> None:
-        self._roster, self._replicas = nodes, replicas
-
-    def leaves(self, node: str, incarnation: int) -> None:
-        """A voter drains, this node perhaps."""
-        self._leaving[node] = incarnation
-
-    def came_up(self, node: str, incarnation: int) -> None:
-        if self._leaving.get(node, incarnation) < incarnation:
-            del self._leaving[node]
-
-    def _gone(self) -> frozenset[str]:
-        voters = self._journal.log.voters
-        return frozenset(self._leaving) | {node for node in voters if self._witness.is_dead(node)}
-
     def _reconsider(self, now: float) -> None:
         """Change the voters by one, if that is due and the change before is committed."""
         journal = self._journal
-        if not self._roster or journal.commit < max(self.first, journal.log.voters_position):
+        if journal.commit < max(self.first, journal.log.voters_position):
             return
         last = journal.log.last.position
         ready = {
@@ -241,13 +220,7 @@ class Mastery:
             for node, progress in self._peers.items()
             if last - progress.stored <= READY_LAG and now - progress.contact < self._timing.suspect
         }
-        change = rules.next_voters(
-            journal.log.voters,
-            roster=self._roster,
-            ready=ready,
-            gone=self._gone(),
-            replicas=self._replicas,
-        )
+        change = self.council.proposal(journal.log.voters, ready)
         if change is None:
             return
         node = self.epoch.node

@@ -95,8 +95,6 @@ class Progress:
                     rec.Planned(evaluation=evaluation, project=project, module=message.module, tests=fresh)
                 )
             assignment.left = (assignment.left or 0) + len(message.tests)
-        elif assignment.left is None:
-            assignment.left = len(assignment.piece.select)
         for group, tests in message.groups.items():
             if assignment.piece.select:
                 continue

@@ -117,37 +117,35 @@ class Replica:
                 roles.came_up(event.node, event.incarnation, now)
             case Roster():
                 if roles.mastery is not None:
-                    roles.mastery.roster(event.nodes, event.replicas)
+                    roles.mastery.council.roster(event.nodes, event.replicas)
             case SnapshotFetched():
-                roles.snapshot_fetched(event.upto, event.voters)
+                roles.snapshot_fetched(event.upto, event.voters, now)
             case Compacted():
                 if self.journal.log.base.position < event.position <= self._told:
                     self.journal.log.compact(event.position)
             case Leave():
-                roles.leave(now)
+                roles.leave(event.incarnation)
         self._tell_commits(now)
         return self.journal.drain()
 
     def _received(self, event: Received, now: float) -> None:
         node, message, roles = event.node, event.message, self._roles
         match message:
-            case AppendEntries():
-                roles.on_append(node, message, now)
+            case AppendEntries() | InstallSnapshot():
+                roles.on_append(message, now)
             case AppendAnswer():
                 roles.on_append_answer(node, message, now)
             case PreVote() | Vote():
                 roles.on_vote_request(node, message, now)
             case VoteAnswer():
                 roles.on_vote_answer(node, message, now)
-            case InstallSnapshot():
-                roles.on_snapshot(node, message, now)
             case Evidence():
                 roles.died(message.node, message.incarnation, now, report=False)
             case Resigned():
                 roles.on_resigned(message, now)
             case LeaveVoters():
                 if roles.mastery is not None:
-                    roles.mastery.leaves(node, event.incarnation)
+                    roles.mastery.council.leaves(node, event.incarnation)
 
     def _append(self, event: Append, now: float) -> None:
         mastery = self._roles.mastery

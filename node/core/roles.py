@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from node.core.election import Campaign, judge
 from node.core.failover import Witness
 from node.core.following import Following
@@ -36,9 +38,7 @@ class Roles:
         self._journal = journal
         self._witness = witness
         self._timing = timing
-        self._following = Following(journal)
-        self._master_heard = now - timing.suspect
-        self._last_stamp = 0.0
+        self._following = Following(journal, witness, now, timing.suspect)
         self._leaving = False
         self._election_at: float | None = None
         self._wait(now, 0.0 if self._only_voter() else timing.ping)
@@ -147,9 +147,7 @@ class Roles:
     def _hears_master(self, now: float) -> bool:
         if self.mastery is not None:
             return self.mastery.serving(now)
-        master = self._following.master
-        recent = now - self._master_heard < self._timing.suspect
-        return bool(master) and recent and not self._witness.is_dead(master)
+        return self._following.hears_master(now)
 
     def on_vote_answer(self, node: str, message: VoteAnswer, now: float) -> None:
         campaign = self._campaign
@@ -177,9 +175,8 @@ class Roles:
             self._maybe_reign(campaign, now)
         elif self.mastery is not None:
             self.mastery.advance()
-        elif self._following.master and self._following.stored > self._following.answered:
-            answer = self._following.answer(self._following.epoch, now, self._last_stamp)
-            journal.send(self._following.master, answer)
+        else:
+            self._following.written(now)
 
     def _maybe_reign(self, campaign: Campaign, now: float) -> None:
         if not campaign.won(self._required()):
@@ -220,3 +217,94 @@ class Roles:
             self._journal.tell(StepDown(epoch=mastery.epoch, reason=reason))
         self._following.stop()
         self._wait(now, self._timing.ping)
+
+    # --- the master's words -------------------------------------------------------------------
+
+    def on_append(self, message: AppendEntries | InstallSnapshot, now: float) -> None:
+        """Follow the highest epoch met; tell a stale master so."""
+        epoch, journal = message.epoch, self._journal
+        if epoch < self.epoch or epoch.counter < journal.counter:
+            answer = self._following.refusal(message, 0, now)
+            journal.send(epoch.node, msgspec.structs.replace(answer, following=self.epoch))
+            return
+        if epoch != self.epoch or self._campaign is not None or self.mastery is not None:
+            self._step_down(now, f"{epoch.node} is master of {epoch}")
+            self._campaign = None
+            self.epoch = epoch
+            if epoch.counter > journal.counter:
+                journal.raise_counter(epoch.counter)
+        self._following.begin(epoch)
+        if isinstance(message, AppendEntries):
+            self._following.on_append(message, now)
+        else:
+            self._following.on_snapshot(message, now)
+        self._wait(now, self._timing.suspect)
+        if self._leaving:
+            self._ask_to_leave()
+
+    def snapshot_fetched(self, upto: Mark, voters: tuple[str, ...], now: float) -> None:
+        if self._following.master and self._following.install(upto, voters):
+            self._wait(now, self._timing.suspect)
+
+    def on_append_answer(self, node: str, message: AppendAnswer, now: float) -> None:
+        if message.counter > self._journal.counter:
+            self._journal.raise_counter(message.counter)
+            self._yield_to(now, f"{node} knows counter {message.counter}")
+        elif self.mastery is not None and message.following > self.epoch:
+            self._yield_to(now, f"{node} follows {message.following}")
+        elif self.mastery is not None and message.epoch == self.epoch:
+            self.mastery.answered(node, message, now)
+
+    def on_resigned(self, message: Resigned, now: float) -> None:
+        if message.epoch == self.epoch and self.mastery is None and self._campaign is None:
+            self._following.stop()
+            self._wait(now, 0.0)
+
+    # --- peers --------------------------------------------------------------------------------
+
+    def died(self, node: str, incarnation: int, now: float, *, report: bool) -> None:
+        """Evidence of death: pass it on once, and stand for election if it was the master's."""
+        if node == self.node or not self._witness.died(node, incarnation):
+            return
+        if report:
+            others = {voter for voters in self._required() for voter in voters} - {self.node, node}
+            for other in sorted(others):
+                self._journal.send(other, Evidence(node=node, incarnation=incarnation))
+        if self.mastery is not None:
+            self.mastery.heartbeat(now)
+            self.mastery.advance()
+        elif node == self._following.master:
+            self._wait(now, 0.0)
+
+    def came_up(self, node: str, incarnation: int, now: float) -> None:
+        self._witness.came_up(node, incarnation, now)
+        if self.mastery is not None:
+            self.mastery.council.came_up(node, incarnation)
+
+    def leave(self, incarnation: int) -> None:
+        """This node drains: it stays a voter until the others have let it go."""
+        self._leaving = True
+        if self.mastery is not None:
+            self.mastery.council.leaves(self.node, incarnation)
+        else:
+            self._ask_to_leave()
+
+    def _ask_to_leave(self) -> None:
+        if self._following.master and self.node in self._journal.log.voters:
+            self._journal.send(self._following.master, LeaveVoters())
+
+    # --- for people ---------------------------------------------------------------------------
+
+    def validate(self) -> None:
+        """Raises AssertionError if two roles are held at once."""
+        assert self.mastery is None or self._campaign is None, self.describe()
+        assert self.mastery is None or self.mastery.epoch == self.epoch, self.describe()
+
+    def describe(self) -> str:
+        """The role in a few words."""
+        if self.mastery is not None:
+            return self.mastery.describe()
+        if self._campaign is not None:
+            stage = "candidate" if self._campaign.binding else "asking"
+            return f"{stage} for {self._campaign.epoch}, yes from {' '.join(sorted(self._campaign.yes))}"
+        return f"follows {self._following.master or 'nobody'} in {self.epoch}"

@@ -140,7 +140,7 @@ class Scheduler:
 
     def give(self, session: Session, piece: Piece) -> fx.AnyEffect:
         """Assign a piece to an open session."""
-        assignment = Assignment(self._number(), piece)
+        assignment = Assignment(self._number(), piece, left=len(piece.select) or None)
         session.assignments[assignment.id] = assignment
         return fx.Send(
             node=session.node,

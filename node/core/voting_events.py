@@ -98,7 +98,9 @@ class Compacted(Event, frozen=True, kw_only=True):
 
 
 class Leave(Event, frozen=True, kw_only=True):
-    """This node drains and wants out of the voters."""
+    """This node drains and wants out of the voters. ``incarnation`` is its own."""
+
+    incarnation: int
 
 
 ReplicaEvent: TypeAlias = (

@@ -14,7 +14,7 @@ removed from the environment), one JSON array a line. ``n`` is the number of an 
     ["close"]                             ["collected", n, module, tests, groups, last]
                                           ["started", n, test]   ["verdict", n, module, test, {...}]
                                           ["done", n]            ["handed", n, tests]
-                                          ["stopped", reason]    ["ended", exit code, reason]
+                                          ["stopped", reason]    ["ended", exit code]
 
 ``test`` is [node id, occurrence]. The channel is read between tests only, so there is no thread.
 """
@@ -383,7 +383,7 @@ class Work:
         self.wanted = None if wanted is None else {(nodeid, occurrence) for nodeid, occurrence in wanted}
         self.tests = None
         self.begun = False
-        self.unknown = False  # the session has no such module
+        self.unknown = ()  # wanted tests that this session has not
 
 
 def pages(tests):
@@ -629,8 +629,7 @@ class Session:
                 if work.tests:
                     return work
                 self.queue.popleft()
-                if not work.unknown:
-                    self.channel.queue("done", work.number)
+                self.finish(work)
             if self.closing or not block:
                 return None
             self.listen(True)
@@ -639,8 +638,7 @@ class Session:
         """Choose the assignment's tests; collectors that gave none have their verdict at once."""
         module = self.modules.get(work.module)
         if work.module and module is None:
-            self.channel.queue("handed", work.number, [])
-            work.tests, work.unknown = [], True
+            work.tests, work.unknown = [], work.wanted or [("", 0)]
             return
         known = self.order
         if module is not None:
@@ -653,9 +651,9 @@ class Session:
             tests = self._whole_module(work, known)
         else:
             tests = [test for test in known if test.key in work.wanted]
-            unknown = work.wanted.difference(test.key for test in tests)
-            if unknown:
-                self.channel.queue("handed", work.number, sorted(unknown))
+            work.unknown = sorted(work.wanted.difference(test.key for test in tests))
+            if self.lazy:
+                self.tell_collected(work, tests, {})
         for test in tests:
             if test.item is None:
                 self.channel.queue("verdict", work.number, test.module.name, test.key, test.result)
@@ -667,13 +665,25 @@ class Session:
             return known
         groups = {}
         for test in known:
-            if test.group:
-                groups.setdefault(test.group[:500], []).append(test.key)
-        parts = list(pages(known))
+            group = test.group
+            if group:
+                groups.setdefault(group[:500], []).append(test.key)
+        self.tell_collected(work, known, groups)
+        held = {key for keys in groups.values() for key in keys}
+        return [test for test in known if test.key not in held]
+
+    def tell_collected(self, work, tests, groups):
+        parts = list(pages(tests))
         for part in parts:
             last = part is parts[-1]
             self.channel.queue("collected", work.number, work.module, part, groups if last else {}, last)
-        return [test for test in known if not test.group]
+
+    def finish(self, work):
+        """Its tests have run; what this session does not know goes back."""
+        if work.unknown:
+            self.channel.queue("handed", work.number, [key for key in work.unknown if key[0]])
+        else:
+            self.channel.queue("done", work.number)
 
     # the loop
 
@@ -697,7 +707,7 @@ class Session:
                 self.run_test(work, test, None if following is test.item else following)
                 if session.shouldfail or session.shouldstop:
                     self.stop_early(session, work, work.tests[index + 1 :])
-            self.channel.queue("done", work.number)
+            self.finish(work)
             work = ahead
         self.channel.flush()
 
@@ -722,7 +732,7 @@ class Session:
         for test in rest:
             result = {"outcome": "notrun", "message": one_line("pytest was told to stop: " + reason)}
             self.channel.queue("verdict", work.number, test.module.name, test.key, result)
-        self.channel.queue("done", work.number)
+        self.finish(work)
         self.channel.flush()
         raise session.Failed(reason) if session.shouldfail else session.Interrupted(reason)
 

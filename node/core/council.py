@@ -1,0 +1,50 @@
+"""What the master knows about who could hold the log: live nodes, those who leave, the dead."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from node.core import voters as rules
+from node.core.failover import Witness
+from node.core.voting_log import VoterSet
+
+
+class Council:
+    """Proposes the next set of voters; the master decides when it may be appended."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+        self._leaving: dict[str, int] = {}
+        self._roster: tuple[str, ...] = ()
+        self._replicas = 0
+
+    def roster(self, nodes: tuple[str, ...], replicas: int) -> None:
+        """Live nodes by join; ``replicas`` = how many losses the voters should survive."""
+        self._roster, self._replicas = nodes, replicas
+
+    def leaves(self, node: str, incarnation: int) -> None:
+        """A voter drains, the master itself perhaps."""
+        self._leaving[node] = incarnation
+
+    def came_up(self, node: str, incarnation: int) -> None:
+        """A later incarnation of a node that left has come to stay."""
+        if self._leaving.get(node, incarnation) < incarnation:
+            del self._leaving[node]
+
+    def learners(self, current: VoterSet) -> tuple[str, ...]:
+        """Nodes that should catch up now."""
+        gone = self._gone(current)
+        return rules.learners(current, roster=self._roster, gone=gone, replicas=self._replicas)
+
+    def proposal(self, current: VoterSet, ready: Collection[str]) -> VoterSet | None:
+        """The set to change to; None while nothing is known of the roster, or all is well."""
+        if not self._roster:
+            return None
+        gone = self._gone(current)
+        return rules.next_voters(
+            current, roster=self._roster, ready=ready, gone=gone, replicas=self._replicas
+        )
+
+    def _gone(self, current: VoterSet) -> frozenset[str]:
+        dead = {node for node in {*current, *self._roster} if self._witness.is_dead(node)}
+        return frozenset(self._leaving.keys() | dead)
