@@ -6,11 +6,11 @@ import os
 import sys
 from dataclasses import fields
 
-from api.settings import Settings, SettingsError, load
+from api.settings import UNSET, Settings, SettingsError, load
 
 
 def main(argv: list[str]) -> int:
-    """Replace this process by gunicorn; returns only if that cannot be (2: wrong settings)."""
+    """Replace this process by gunicorn; returns only if there is nothing to start (2: wrong settings)."""
     if argv and argv[0] in ("-h", "--help"):
         print(usage())
         return 0
@@ -22,8 +22,9 @@ def main(argv: list[str]) -> int:
     except SettingsError as error:
         print(f"python -m api: {error}", file=sys.stderr)
         return 2
-    command = [sys.executable, "-m", "gunicorn", "--config", "python:api.gunicorn_conf"]
-    os.execv(sys.executable, command)
+    return os.execv(
+        sys.executable, [sys.executable, "-m", "gunicorn", "--config", "python:api.gunicorn_conf"]
+    )
 
 
 def usage() -> str:
@@ -31,7 +32,7 @@ def usage() -> str:
     lines = ["The HTTP service of Testring. Environment:", ""]
     for item in fields(Settings):
         variable, text = item.metadata["variable"], item.metadata["help"]
-        shown = "" if item.name in ("socket", "spool", "tokens") else f" (default {item.default})"
+        shown = "" if item.default in (UNSET, ()) else f" (default {item.default})"
         lines.append(f"  {variable:26} {text}{shown}")
     return "\n".join(lines)
 

@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 from typing import Literal
 
-from proto.connection import Closed, Connection, Event, HandshakeDone, Identity
+from proto.connection import Closed, Connection, Event, HandshakeDone
 from proto.errors import LocalProtocolError
+from proto.handshake import Identity
 from proto.liveness import Timing
 from proto.messages import AnyMessage
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -27,6 +27,12 @@ BLOCK = 1 << 20
 """Bytes read from a source at once."""
 CHUNK = 256 * 1024
 """Bytes of one file chunk; the frame limit allows no more."""
+
+
+class Readable(Protocol):
+    """What a file offers."""
+
+    def read(self, size: int = -1, /) -> bytes: ...
 
 
 class NodeUnavailable(Exception):
@@ -82,7 +88,7 @@ class NodeClient:
 
     def store(
         self,
-        source: BinaryIO | Iterable[bytes],
+        source: Readable | Iterable[bytes],
         *,
         size: int | None = None,
         sha256: str | None = None,
@@ -142,7 +148,7 @@ class NodeClient:
             raise
 
     def _open(self, opener: Callable[[Path, float], Opened], end: float) -> Opened:
-        """``opener(path, seconds)`` for the first path that answers, tried until ``connect_timeout`` is over."""
+        """``opener(path, seconds)`` for the first path that answers, tried for ``connect_timeout``."""
         end = min(end, time.monotonic() + self.connect_timeout)
         pause = 0.02
         while True:
@@ -170,11 +176,14 @@ def _check(query: Query) -> None:
         raise Unsendable(str(error)) from error
 
 
-def _blocks(source: BinaryIO | Iterable[bytes]) -> Iterator[bytes]:
-    if isinstance(source, Iterable) and not hasattr(source, "read"):
+def _blocks(source: Readable | Iterable[bytes]) -> Iterator[bytes]:
+    # A file is an iterable too, but of lines.
+    read = getattr(source, "read", None)
+    if read is None:
+        assert isinstance(source, Iterable)
         yield from source
         return
-    while block := source.read(BLOCK):
+    while block := read(BLOCK):
         yield block
 
 

@@ -125,7 +125,7 @@ class _Suite:
         self.project = project
         self.totals = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
         self.seconds = 0.0
-        self._cases: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=spool)  # noqa: SIM115
+        self._cases: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(spool))  # noqa: SIM115
 
     def add(self, record: TestRecord) -> None:
         kind = _KINDS.get(record.outcome, "")
@@ -182,7 +182,7 @@ def _case(record: TestRecord, kind: str) -> str:
 
 
 def junit_names(nodeid: str) -> tuple[str, str]:
-    """(classname, name) as pytest's own JUnit file names a test: ``tests/a.py::T::t[x]`` -> ``tests.a.T``, ``t[x]``."""
+    """(classname, name) as pytest's JUnit has it: ``tests/a.py::T::t[x]`` -> ``tests.a.T``, ``t[x]``."""
     address, bracket, parameters = nodeid.partition("[")
     names = address.split("::")
     names[0] = names[0].replace("/", ".").removesuffix(".py")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -12,15 +13,16 @@ from typing import Any
 SCOPES = ("read", "submit")
 """``submit`` includes ``read``."""
 
-_LOOPBACK = ("127.", "localhost", "[::1]", "::1", "unix:")
+UNSET = Path()
+"""Replaced by ``load`` with a place that depends on the environment."""
 
 
 class SettingsError(Exception):
     """A setting is wrong; the message names it and the remedy."""
 
 
-def _setting(default: Any, variable: str, text: str, parse: Callable[[str], Any] = str) -> Any:
-    return field(default=default, metadata={"variable": variable, "help": text, "parse": parse})
+def _about(variable: str, text: str, parse: Callable[[str], Any] = str) -> dict[str, Any]:
+    return {"variable": variable, "help": text, "parse": parse}
 
 
 def _size(text: str) -> int:
@@ -50,47 +52,65 @@ def _tokens(text: str) -> tuple[tuple[str, str], ...]:
 class Settings:
     """Sizes are bytes and times are seconds. Tokens never appear in ``repr``."""
 
-    socket: Path = _setting(
-        Path(),
-        "TESTRING_SOCKET",
-        "control socket of the master; default $XDG_RUNTIME_DIR/testring/master.sock "
-        "or /tmp/testring-UID/master.sock",
-        Path,
+    socket: Path = field(
+        default=UNSET,
+        metadata=_about(
+            "TESTRING_SOCKET",
+            "control socket of the master; default $XDG_RUNTIME_DIR/testring/master.sock "
+            "or /tmp/testring-UID/master.sock",
+            Path,
+        ),
     )
-    bind: str = _setting(
-        "127.0.0.1:8080", "TESTRING_API_BIND", "HOST:PORT of the HTTP service, or several separated by commas"
+    bind: str = field(
+        default="127.0.0.1:8080",
+        metadata=_about("TESTRING_API_BIND", "HOST:PORT of the HTTP service, or several separated by commas"),
     )
-    workers: int = _setting(1, "TESTRING_API_WORKERS", "gunicorn worker processes", int)
-    connections: int = _setting(2000, "TESTRING_API_CONNECTIONS", "HTTP connections of one worker", int)
+    workers: int = field(default=1, metadata=_about("TESTRING_API_WORKERS", "gunicorn worker processes", int))
+    connections: int = field(
+        default=2000, metadata=_about("TESTRING_API_CONNECTIONS", "HTTP connections of one worker", int)
+    )
     tokens: tuple[tuple[str, str], ...] = field(
         default=(),
         repr=False,
-        metadata={
-            "variable": "TESTRING_API_TOKENS",
-            "help": "bearer tokens as TOKEN:SCOPE, separated by commas; scopes: read, submit (includes read)",
-            "parse": _tokens,
-        },
+        metadata=_about(
+            "TESTRING_API_TOKENS",
+            "bearer tokens as TOKEN:SCOPE, separated by commas; scopes: read, submit (includes read)",
+            _tokens,
+        ),
     )
-    insecure: bool = _setting(
-        False, "TESTRING_API_INSECURE", "1: serve beyond loopback without tokens", _switch
+    insecure: bool = field(
+        default=False,
+        metadata=_about("TESTRING_API_INSECURE", "1: serve beyond loopback without tokens", _switch),
     )
-    max_upload: int = _setting(512 << 20, "TESTRING_MAX_UPLOAD", "largest archive taken in", _size)
-    max_uploads: int = _setting(16, "TESTRING_MAX_UPLOADS", "archives one worker receives at once", int)
-    max_json: int = _setting(1 << 20, "TESTRING_MAX_JSON", "largest JSON body taken in", _size)
-    spool: Path = _setting(
-        Path(), "TESTRING_SPOOL", "directory for uploads on their way to a node; default TMPDIR", Path
+    max_upload: int = field(
+        default=512 << 20, metadata=_about("TESTRING_MAX_UPLOAD", "largest archive taken in, bytes", _size)
     )
-    body_timeout: float = _setting(
-        600.0, "TESTRING_BODY_TIMEOUT", "a whole request body must come in so long", float
+    max_uploads: int = field(
+        default=16, metadata=_about("TESTRING_MAX_UPLOADS", "archives one worker receives at once", int)
     )
-    read_timeout: float = _setting(
-        10.0, "TESTRING_READ_TIMEOUT", "a node may take so long to answer a query", float
+    max_json: int = field(
+        default=1 << 20, metadata=_about("TESTRING_MAX_JSON", "largest JSON body taken in, bytes", _size)
     )
-    submit_timeout: float = _setting(
-        120.0, "TESTRING_SUBMIT_TIMEOUT", "a node may take so long to take in a submission", float
+    spool: Path = field(
+        default=UNSET,
+        metadata=_about(
+            "TESTRING_SPOOL", "directory for uploads on their way to a node; default TMPDIR", Path
+        ),
     )
-    connect_timeout: float = _setting(
-        3.0, "TESTRING_CONNECT_TIMEOUT", "how long a node is looked for before 503", float
+    body_timeout: float = field(
+        default=600.0,
+        metadata=_about("TESTRING_BODY_TIMEOUT", "seconds a client has to send a request body", float),
+    )
+    read_timeout: float = field(
+        default=10.0, metadata=_about("TESTRING_READ_TIMEOUT", "seconds a node has to answer a query", float)
+    )
+    submit_timeout: float = field(
+        default=120.0,
+        metadata=_about("TESTRING_SUBMIT_TIMEOUT", "seconds a node has to take in a submission", float),
+    )
+    connect_timeout: float = field(
+        default=3.0,
+        metadata=_about("TESTRING_CONNECT_TIMEOUT", "seconds a node is looked for before 503", float),
     )
 
 
@@ -141,11 +161,21 @@ def _check(settings: Settings) -> None:
 
 
 def _check_bind(bind: str, settings: Settings) -> None:
+    if bind.startswith("unix:"):
+        # The file's permissions are the guard.
+        return
     host, _, port = bind.rpartition(":")
-    if not bind.startswith("unix:") and (not host or not port.isdigit() or int(port) > 65_535):
+    if not host or not port.isdigit() or int(port) > 65_535:
         raise SettingsError(f"TESTRING_API_BIND: {bind!r} is not an address: write HOST:PORT")
-    if not bind.startswith(_LOOPBACK) and not settings.tokens and not settings.insecure:
+    if not _is_loopback(host.strip("[]")) and not settings.tokens and not settings.insecure:
         raise SettingsError(
             f"TESTRING_API_BIND: serving on {bind} lets others run code here: give bearer tokens with "
             "TESTRING_API_TOKENS=TOKEN:submit,..., or bind to 127.0.0.1, or set TESTRING_API_INSECURE=1"
         )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

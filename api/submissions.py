@@ -13,7 +13,8 @@ from api import schemas, uploads
 from api.client import NodeClient, NodeUnavailable, TransferRefused
 from api.problems import Problem
 from api.settings import Settings
-from api.uploads import Spool, UploadRequest
+from api.spool import Spool
+from api.uploads import UploadRequest
 from proto.messages import Options, Response, SubmitArchive, SubmitProjects
 
 ZIP_TYPES = ("application/zip", "application/x-zip-compressed", "application/x-zip")

@@ -49,15 +49,15 @@ class Child:
         self._match: re.Match[str] | None = None
         self._changed = threading.Condition()
         self._log = _log_handler(log)
-        # -P: a folder called "node" or "api" in the current directory must not be run instead.
-        command = [sys.executable, "-P", "-u", "-m", module, *arguments]
+        command = [sys.executable, "-u", "-m", module, *arguments]
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, **(environment or {})},
+            # A folder called "node" or "api" in the current directory must not be run instead of ours.
+            env={**os.environ, **(environment or {}), "PYTHONSAFEPATH": "1"},
         )
         assert self.process.stdout is not None
         self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
@@ -83,7 +83,9 @@ class Child:
                 if not self.running:
                     break
                 if time.monotonic() >= end:
-                    raise CommandError(f"{self.name} was not ready after {seconds:.0f} s: {self.last_words()}")
+                    raise CommandError(
+                        f"{self.name} was not ready after {seconds:.0f} s: {self.last_words()}"
+                    )
                 self._changed.wait(0.1)
         if self._match is None:
             self._reader.join(2.0)

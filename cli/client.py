@@ -103,7 +103,9 @@ class Client:
         with self._request("GET", f"/evaluation/{evaluation}/report.jsonl", stream=True) as response:
             for line in response.iter_lines(chunk_size=1 << 16):
                 if len(line) > LINE_LIMIT:
-                    raise CommandError(f"the report of evaluation {evaluation} has a line over {LINE_LIMIT} bytes")
+                    raise CommandError(
+                        f"the report of evaluation {evaluation} has a line over {LINE_LIMIT} bytes"
+                    )
                 if line:
                     yield json.loads(line)
 

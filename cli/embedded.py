@@ -22,7 +22,9 @@ STOP_SECONDS = 20.0
 DRAIN_SECONDS = 5.0
 """When the whole cluster stops there is nobody to hand work to: running tests get only so long."""
 
-_NODE_READY = re.compile(r"^node (?P<id>\S+) listening on (?P<address>\S+) socket (?P<socket>.+?)(?: role \S+)?$")
+_NODE_READY = re.compile(
+    r"^node (?P<id>\S+) listening on (?P<address>\S+) socket (?P<socket>.+?)(?: role \S+)?$"
+)
 _API_READY = re.compile(r"listening (?:at|on):? *(?:http://)?(?P<address>\S+:\d+)", re.IGNORECASE)
 
 
@@ -80,7 +82,9 @@ class Embedded:
         check_free(self._listen, "the node's port (choose another with --listen)")
         check_free(self._bind, "the HTTP service's port (choose another with --port)")
         # Short, because a socket's path has at most about 100 bytes; private, because mode 0700 guards it.
-        self._sockets = Path(tempfile.mkdtemp(prefix="testring-", dir=os.environ.get("XDG_RUNTIME_DIR") or None))
+        self._sockets = Path(
+            tempfile.mkdtemp(prefix="testring-", dir=os.environ.get("XDG_RUNTIME_DIR") or None)
+        )
         try:
             self._start_all()
         except BaseException:
@@ -97,10 +101,14 @@ class Embedded:
         api = Child(
             "api",
             "api",
-            ["--bind", self._bind, "--socket", str(self._sockets / "master.sock")],
+            [],
             ready=_API_READY,
             log=self.data / "logs" / "api.log",
-            environment=self._environment,
+            environment={
+                **self._environment,
+                "TESTRING_API_BIND": self._bind,
+                "TESTRING_SOCKET": str(self._sockets / "master.sock"),
+            },
         )
         self.children.append(api)
         for worker in workers:
@@ -137,8 +145,7 @@ class Embedded:
 
     def stop(self, *, quickly: bool = False) -> None:
         """End the HTTP service, then the workers, then the master; kill what is not gone in time."""
-        order = (("api",), ("worker",), ("master",))
-        for (kind,) in order:
+        for kind in ("api", "worker", "master"):
             group = [child for child in self.children if child.name.startswith(kind)]
             for child in group:
                 child.send(signal.SIGKILL if quickly else signal.SIGTERM)
@@ -191,7 +198,9 @@ class Embedded:
                 except requests.RequestException as error:
                     last = type(error).__name__
                 time.sleep(0.05)
-        raise CommandError(f"{api.name} was not healthy after {READY_SECONDS:.0f} s ({last}): {api.last_words()}")
+        raise CommandError(
+            f"{api.name} was not healthy after {READY_SECONDS:.0f} s ({last}): {api.last_words()}"
+        )
 
 
 def check_free(address: str, what: str) -> None:

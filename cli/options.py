@@ -66,8 +66,12 @@ _FLAGS = (
     ),
     click.option("--constraint", "constraints", multiple=True, help="Version constraint; repeatable."),
     click.option("--python", default="", metavar="VERSION", help="Python to test with, such as 3.12."),
-    click.option("--env", "env", multiple=True, metavar="NAME=VALUE", help="Variable for the tests; repeatable."),
-    click.option("--timeout-test", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Per test."),
+    click.option(
+        "--env", "env", multiple=True, metavar="NAME=VALUE", help="Variable for the tests; repeatable."
+    ),
+    click.option(
+        "--timeout-test", type=click.FloatRange(min=0), default=0.0, metavar="SECONDS", help="Per test."
+    ),
     click.option(
         "--timeout-evaluation",
         type=click.FloatRange(min=0),

@@ -22,9 +22,10 @@ from node.core import events as ev
 from node.core.effects import Clone
 from node.core.records import Source
 from node.packages import PackageCache
-from node.sources import archive, git, packing
+from node.sources import archive, packing
+from node.sources.git import Cloner
+from node.sources.giturl import GitError, check_url, origin, project_name
 from node.spool import Spool
-from node.workspace import Workspace
 from proto.messages import Options, SubmitArchive, SubmitProjects
 
 log = logging.getLogger("testring.intake")
@@ -57,13 +58,11 @@ class Intake:
         post: Callable[[ev.AnyEvent], None],
         packages: PackageCache,
         spool: Spool,
-        site: Workspace,
-        cloner: git.Cloner,
+        cloner: Cloner,
     ) -> None:
         self._post = post
         self._packages = packages
         self._spool = spool
-        self._site = site
         self._cloner = cloner
         self._limits = archive.ArchiveLimits(total=settings.max_unpacked)
         self._origins = settings.git_hosts
@@ -96,12 +95,12 @@ class Intake:
         sources = []
         for url in query.projects:
             try:
-                checked = git.check_url(url, self._origins)
-            except git.GitError as error:
+                checked = check_url(url, self._origins)
+            except GitError as error:
                 raise Refused(422, "Bad project URL", str(error), field="projects", value=url) from error
-            sources.append(Source(name=git.project_name(checked), url=checked))
+            sources.append(Source(name=project_name(checked), url=checked))
         if query.auth_token:
-            self._tokens[query.request] = (query.auth_token, git.origin(sources[0].url))
+            self._tokens[query.request] = (query.auth_token, origin(sources[0].url))
         self._submit(ticket, query.request, query.options, tuple(sources), query.options.name)
 
     def clone(self, effect: Clone) -> None:
@@ -121,9 +120,14 @@ class Intake:
         with tempfile.TemporaryDirectory(dir=self._spool.directory, prefix="tmp-") as scratch:
             try:
                 trees = archive.open_archive(path, Path(scratch), self._limits)
-                return tuple(self._pack(tree.name, tree.path, tree.notes, query.options) for tree in trees)
+                name = query.options.name or Path(query.filename).stem or "project"
+                return tuple(
+                    self._pack(tree.name or name, tree.path, tree.notes, query.options) for tree in trees
+                )
             except archive.ArchiveError as error:
                 raise Refused(400, "Bad archive", str(error), entry=error.entry) from error
+            except archive.SourceError as error:
+                raise Refused(507, "Not stored", str(error)) from error
 
     def _pack(self, name: str, tree: Path, notes: tuple[str, ...], options: Options) -> Source:
         root = archive.subdirectory(tree, options.subdirectory)
@@ -133,16 +137,16 @@ class Intake:
 
     def _clone(self, effect: Clone) -> None:
         scratch = Path(tempfile.mkdtemp(dir=self._spool.directory, prefix="tmp-"))
-        token, origin = self._tokens.get(effect.request, ("", ""))
+        token, owner = self._tokens.get(effect.request, ("", ""))
         try:
             fetched = self._cloner.clone(
                 effect.url,
                 scratch,
                 ref=effect.options.ref,
-                token=token if git.origin(effect.url) == origin else "",
+                token=token if origin(effect.url) == owner else "",
             )
             source = _pool(self._pack, "", fetched.path, fetched.notes, effect.options)
-        except (git.GitError, archive.ArchiveError, OSError) as error:
+        except (archive.SourceError, OSError) as error:
             log.info("evaluation %d: %s: %s", effect.evaluation, effect.url, error)
             self._post(
                 ev.CloneFailed(

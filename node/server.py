@@ -12,19 +12,20 @@ import secrets
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import gevent
 from gevent import signal_handler
 from gevent.event import Event as Flag
 from gevent.queue import Empty, Queue
 
-from node import workspace as places
 from node.answers import Answers
 from node.config import Settings
 from node.core import effects as fx
 from node.core import events as ev
 from node.core.cluster import ClusterState
 from node.core.settings import CoreSettings
+from node.environment.build import Environments
 from node.identity import NodeIdentity
 from node.intake import Intake
 from node.journal import Journal
@@ -37,12 +38,14 @@ from node.net.wire import Wire
 from node.packages import PackageCache
 from node.runner.children import Warden
 from node.sessions import Sessions
+from node.sources.git import Cloner
 from node.spool import Spool
 from node.store import Store
 from node.tickets import Tickets
+from node.workspace import Workspace
 from proto.connection import Identity
 from proto.liveness import Timing
-from proto.messages import AnyMessage, Request, Response
+from proto.messages import AnyMessage, NotMaster, Request, Response
 
 log = logging.getLogger("testring.node")
 
@@ -50,32 +53,45 @@ INBOX = 100_000
 """Events waiting for the loop; greenlets that post more wait, which is their back-pressure."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What a node is made of beside its connections."""
+
+    warden: Warden
+    site: Workspace
+    store: Store
+    packages: PackageCache
+    spool: Spool
+    environments: Environments
+    cloner: Cloner
+
+
 class Server:
     """Runs one node until it is stopped."""
 
-    def __init__(
-        self, settings: Settings, identity: NodeIdentity, warden: Warden, site: places.Workspace
-    ) -> None:
+    def __init__(self, settings: Settings, identity: NodeIdentity, parts: Parts) -> None:
         self.settings = settings
         self.node = identity.node
-        self.incarnation = secrets.token_hex(8)
-        self.started = time.monotonic()
+        self.store = parts.store
+        self.packages = parts.packages
+        self.spool = parts.spool
+        self._incarnation = secrets.token_hex(8)
+        self._started = time.monotonic()
         self._inbox: Queue = Queue(maxsize=INBOX)
         self._stopped = Flag()
         self._failure = ""
         interval, silence = settings.timing
-        self._timing = Timing(ping_interval=interval, silence_after=silence)
+        self._timing = Timing(ping_interval=interval, silence_after=silence, close_after=silence * 5)
         self._listener = listen(settings.listen)
         self.address = _advertised(settings, self._listener.getsockname())
-        self.store = Store(identity.directory / "testring.db")
-        self.packages = PackageCache(identity.directory / "packages", settings.package_cache)
-        self.spool = Spool(identity.directory / "spool")
         self.tickets = Tickets()
         self.links = Links(self._identity, settings.secret(), self._timing, self)
-        self.seeds = Seeds(settings, self.links, self.address)
+        self._seeds = Seeds(settings, self.links, self.address)
         self.core: ClusterState
-        self.intake = Intake(settings, self.post, self.packages, self.spool, site, warden)
-        self.sessions = Sessions(settings, self.post, self.packages, site, warden, self.dial_node)
+        self.intake = Intake(settings, self.post, self.packages, self.spool, parts.cloner)
+        self._sessions = Sessions(
+            settings, self.post, self.packages, parts.environments, parts.site, parts.warden, self.dial_node
+        )
         self.journal = Journal(self.store, 1, self._committed, self._journal_failed)
         self.answers = Answers(self)
         self.control = ControlSocket(
@@ -86,10 +102,10 @@ class Server:
             fx.Send: lambda effect: self.links.send(effect.node, effect.message),
             fx.Answer: self.tickets.resolve,
             fx.Clone: self.intake.clone,
-            fx.StartSession: self.sessions.start,
-            fx.RunInSession: self.sessions.run,
-            fx.WithdrawInSession: self.sessions.withdraw,
-            fx.EndSession: self.sessions.end,
+            fx.StartSession: self._sessions.start,
+            fx.RunInSession: self._sessions.run,
+            fx.WithdrawInSession: self._sessions.withdraw,
+            fx.EndSession: self._sessions.end,
             fx.Disconnect: lambda effect: self.links.disconnect(effect.node, effect.reason),
             fx.Stop: lambda _effect: self._stopped.set(),
         }
@@ -103,7 +119,7 @@ class Server:
     def run(self) -> int:
         """Serve until stopped; the process's exit code."""
         self.control.listen()
-        master = self.seeds.may_found()
+        master = self._seeds.may_found()
         self.core = self._core(master)
         if master:
             self.post(self._replayed())
@@ -112,7 +128,7 @@ class Server:
             signal_handler(number, self._ask_to_stop)
         tasks = [self.journal.run, self.control.serve, lambda: self.links.serve(self._listener)]
         if not master:
-            tasks.append(self.seeds.follow)
+            tasks.append(self._seeds.follow)
         greenlets = [gevent.spawn(task) for task in tasks]
         role = "master" if master else "worker"
         print(
@@ -141,7 +157,7 @@ class Server:
 
     def _shut_down(self) -> None:
         """Written sequence: stop listening, end the sessions, write what is queued, part, leave."""
-        self.sessions.close()
+        self._sessions.close()
         self.journal.close()
         self.links.close("stopping")
         self.control.close()
@@ -169,17 +185,20 @@ class Server:
             node=self.node,
             address=self.address,
             slots=(0 if master else cores) if settings.slots < 0 else settings.slots,
+            alone=cores if settings.slots < 0 else settings.slots,
             epoch=1,
             master=master,
         )
 
     def _replayed(self) -> ev.Replayed:
         records, highest = self.store.replay()
-        return ev.Replayed(records=tuple(records), highest=highest, at=time.time())
+        return ev.Replayed(
+            records=tuple(records), highest=highest, position=self.store.last_position(), at=time.time()
+        )
 
     def _identity(self, role: str) -> Identity:
         return Identity(
-            role=role, node=self.node, address=self.address, epoch=1, incarnation=self.incarnation
+            role=role, node=self.node, address=self.address, epoch=1, incarnation=self._incarnation
         )
 
     def dial_node(self, node: str) -> Wire:
@@ -204,6 +223,7 @@ class Server:
     def peer_down(self, peer: Peer, evidence: bool, reason: str) -> None:
         log.info("node %s at %s is gone: %s", peer.identity.node, peer.identity.address, reason)
         self.tickets.fail_relayed(peer.identity.node)
+        self._seeds.lost()
         self.post(ev.PeerDown(node=peer.identity.node, evidence=evidence, reason=reason))
 
     def peer_said(self, peer: Peer, message: AnyMessage) -> None:
@@ -212,6 +232,8 @@ class Server:
         elif isinstance(message, Response):
             self.tickets.relayed(message)
         else:
+            if isinstance(message, NotMaster):
+                self._seeds.redirect(message.hint)
             self.post(ev.Received(node=peer.identity.node, message=message))
 
     def stream(self, wire: Wire) -> None:

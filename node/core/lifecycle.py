@@ -68,10 +68,7 @@ class Lifecycle:
         self._cloning.discard((record.evaluation, record.project))
         if record.evaluation not in self._ledger.evaluations:
             return
-        if isinstance(record, rec.ProjectFailed):
-            fail_project(self._record, record)
-        else:
-            self._record(record)
+        self._record(record)
 
     def start(self, now: float, at: float) -> list[Work]:
         """Work for every project that can run, made anew from the ledger where there is none."""
@@ -218,24 +215,3 @@ class Lifecycle:
                     )
                 )
                 return
-
-
-def fail_project(record: Callable[[rec.AnyRecord], None], failure: rec.ProjectFailed) -> None:
-    """Record a project that could not be run, and the one ``error`` verdict it counts with."""
-    name = f"<{failure.phase}>"
-    test = TestId(name)
-    evaluation, project = failure.evaluation, failure.project
-    record(failure)
-    record(rec.Planned(evaluation=evaluation, project=project, module=name, tests=(test,)))
-    record(
-        rec.Attempted(
-            evaluation=evaluation,
-            project=project,
-            module=name,
-            test=test,
-            outcome="error",
-            final=True,
-            message=failure.message,
-            traceback=failure.log,
-        )
-    )

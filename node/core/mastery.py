@@ -121,7 +121,7 @@ class Mastery:
         wanted = {node for voters in log.required(self._journal.commit) for node in voters}
         wanted.update(self.council.learners(log.voters), self._returning)
         wanted.discard(self.epoch.node)
-        for node in wanted - self._peers.keys():
+        for node in sorted(wanted - self._peers.keys()):
             self._peers[node] = Progress(next=log.last.position + 1)
         for node in self._peers.keys() - wanted:
             del self._peers[node]

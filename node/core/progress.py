@@ -7,7 +7,6 @@ from collections.abc import Callable
 from node.core import effects as fx
 from node.core import records as rec
 from node.core.audit import Audit
-from node.core.lifecycle import fail_project
 from node.core.scheduler import Scheduler
 from node.core.settings import SELECT_MOST, CoreSettings
 from node.core.work import Assignment, Piece, Session, Work
@@ -304,8 +303,7 @@ class Progress:
 
     def _fail(self, work: Work, phase: str, message: m.SessionEnded) -> None:
         evaluation, project = work.key
-        fail_project(
-            self._record,
+        self._record(
             rec.ProjectFailed(
                 evaluation=evaluation,
                 project=project,

@@ -132,7 +132,8 @@ class Replica:
         node, message, roles = event.node, event.message, self._roles
         match message:
             case AppendEntries() | InstallSnapshot():
-                roles.on_append(message, now)
+                if message.epoch.node == node:
+                    roles.on_append(message, now)
             case AppendAnswer():
                 roles.on_append_answer(node, message, now)
             case PreVote() | Vote():

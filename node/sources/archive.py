@@ -13,8 +13,10 @@ from node.sources.names import check_links, entry_parts, tree_links
 __all__ = ["ArchiveError", "ArchiveLimits", "ProjectTree", "SourceError", "open_archive", "subdirectory"]
 
 _PROJECT_FILES = frozenset(
-    "pyproject.toml setup.py setup.cfg pytest.ini .pytest.ini pytest.toml .pytest.toml tox.ini "
-    "conftest.py Pipfile uv.lock".split()
+    (
+        *("pyproject.toml", "setup.py", "setup.cfg", "uv.lock", "Pipfile"),
+        *("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml", "tox.ini", "conftest.py"),
+    )
 )
 _REQUIREMENTS = re.compile(r"requirements.*\.(txt|in)$", re.IGNORECASE)
 _TEST_FOLDERS = frozenset(("test", "tests", "testing"))

@@ -27,7 +27,7 @@ _UNIX = 3
 _JUNK = ("__MACOSX", ".DS_Store")
 
 
-def extract(archive: Path, into: Path, limits: ArchiveLimits) -> int:
+def extract(archive: Path, into: Path, limits: ArchiveLimits, *, may_be_empty: bool = False) -> int:
     """Unpack ``archive`` into the existing folder ``into``; returns the bytes of all files.
 
     Files get mode 0644, or 0755 when the entry's owner may execute it; links are created last.
@@ -40,6 +40,8 @@ def extract(archive: Path, into: Path, limits: ArchiveLimits) -> int:
         with archive.open("rb") as raw:
             _check_directory(raw, limits)
             with zipfile.ZipFile(raw) as opened:
+                if not opened.infolist() and not may_be_empty:
+                    raise ArchiveError("the archive is empty")
                 return _Extraction(opened, raw, into, limits).run()
     except (zipfile.BadZipFile, zlib.error, EOFError, struct.error, NotImplementedError, ValueError) as error:
         raise ArchiveError(f"the file is not a zip archive, or it is damaged ({error})") from error
@@ -59,8 +61,6 @@ class _Extraction:
 
     def run(self) -> int:
         entries = self._zip.infolist()
-        if not entries:
-            raise ArchiveError("the archive is empty")
         if len(entries) > self._limits.entries:
             raise ArchiveError(f"more than {self._limits.entries} entries")
         planned = list(self._checked(entries))

@@ -19,7 +19,7 @@ from node.runner.children import Child, Finished, Job
 from node.sources.gitfailures import explain
 from node.sources.giturl import GitError, check_ref, check_url, origin, project_name
 from node.sources.limits import ArchiveError, ArchiveLimits
-from node.sources.names import check_links, tree_links
+from node.sources.names import Kind, NameBook, check_links, entry_parts, tree_links
 
 __all__ = ["Cloner", "Fetched", "GitError", "check_url", "origin", "project_name"]
 
@@ -209,8 +209,12 @@ def _finish(tree: Path, limits: ArchiveLimits) -> tuple[str, tuple[str, ...]]:
     commit = (tree / ".git" / "HEAD").read_text().strip()
     shutil.rmtree(tree / ".git")
     entries = size = 0
+    names = NameBook()
     pointers: list[str] = []
     for folder, folders, files in os.walk(tree):
+        above = Path(folder).relative_to(tree).as_posix()
+        for name in (*folders, *files):
+            names.add(entry_parts(f"{above}/{name}", limits), _kind(folder, name))
         entries += len(folders) + len(files)
         if entries > limits.entries:
             raise ArchiveError(f"the repository holds more than {limits.entries} files and folders")
@@ -232,6 +236,13 @@ def _finish(tree: Path, limits: ArchiveLimits) -> tuple[str, tuple[str, ...]]:
         shown = ", ".join(pointers[:3]) + (", ..." if len(pointers) > 3 else "")
         notes.append(f"Git LFS content is not fetched: {len(pointers)} file(s) are pointers ({shown})")
     return commit, tuple(notes)
+
+
+def _kind(folder: str, name: str) -> Kind:
+    path = os.path.join(folder, name)
+    if os.path.islink(path):
+        return Kind.LINK
+    return Kind.FOLDER if os.path.isdir(path) else Kind.FILE
 
 
 def _move(tree: Path, into: Path) -> Path:

@@ -175,7 +175,9 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str
             )
         for number, script in enumerate(migrations[version:], start=version + 1):
             try:
-                connection.executescript(f"BEGIN EXCLUSIVE; {script}; PRAGMA user_version = {number}; COMMIT;")
+                connection.executescript(
+                    f"BEGIN EXCLUSIVE; {script}; PRAGMA user_version = {number}; COMMIT;"
+                )
             except sqlite3.Error:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")

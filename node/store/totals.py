@@ -56,7 +56,9 @@ def fold(connection: sqlite3.Connection, evaluation: int, at: float) -> None:
 def stats(connection: sqlite3.Connection) -> Stats:
     """The folded totals and the unfinished evaluations together."""
     nodes: defaultdict[str, Totals] = defaultdict(Totals)
-    for node, passed, failed, modules in connection.execute("SELECT node, passed, failed, modules FROM totals"):
+    for node, passed, failed, modules in connection.execute(
+        "SELECT node, passed, failed, modules FROM totals"
+    ):
         nodes[node] = Totals(passed=passed, failed=failed, modules=modules)
     for node, source in connection.execute("SELECT node, source FROM totals_projects"):
         nodes[node].projects.add(source)

@@ -62,7 +62,9 @@ class Writer:
         """Write the attempts gathered since another kind of record was seen."""
         if not self._attempts:
             return
-        self._connection.executemany("INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._attempts)
+        self._connection.executemany(
+            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._attempts
+        )
         # The first verdict stands.
         self._connection.executemany(
             "UPDATE tests SET outcome = ?, standing = ?, unconfirmed = ?, split_sensitive = ?"
@@ -177,7 +179,8 @@ class Writer:
         if row:
             merged = dict.fromkeys([*msgspec.json.decode(row[0]), *notes])
             self._connection.execute(
-                "UPDATE projects SET notes = ? WHERE evaluation = ? AND number = ?", (_json(list(merged)), *where)
+                "UPDATE projects SET notes = ? WHERE evaluation = ? AND number = ?",
+                (_json(list(merged)), *where),
             )
 
     # --- tests --------------------------------------------------------------------------------
@@ -199,7 +202,17 @@ class Writer:
         )
         assignment = "" if record.assignment is None else str(record.assignment)
         self._attempts.append(
-            (module, test, position, record.outcome, record.node, assignment, record.at, record.seconds, pack(detail))
+            (
+                module,
+                test,
+                position,
+                record.outcome,
+                record.node,
+                assignment,
+                record.at,
+                record.seconds,
+                pack(detail),
+            )
         )
         if record.final:
             self._verdicts.append(

@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from fakenode import FakeNode
 from flask.testing import FlaskClient
 
 from api.app import create_app
 from api.client import NodeClient
 from api.settings import Settings
-
-from fakenode import FakeNode
 
 
 @pytest.fixture

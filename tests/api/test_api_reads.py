@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from fakenode import FakeNode, problem
+from fakenode import FakeNode
 from flask.testing import FlaskClient
 
 from proto.messages import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 
 from proto import messages as m
@@ -104,9 +104,18 @@ class FakeRunner:
     once: set[object]
     pace: Callable[[], float]
     ran: list[tuple[str, TestId]]
+    batch: int = 1
+    verdicts: list[m.Verdict] = field(default_factory=list)
+    """Not sent yet."""
+    owner: AssignmentId | None = None
+    """The assignment they belong to."""
+    inbox: deque[m.Run | AssignmentId | None] = field(default_factory=deque)
+    """Commands not read yet: a run, the assignment to withdraw, or None for "close"."""
     queue: deque[Work] = field(default_factory=deque)
     closing: bool = False
     ended: bool = False
+    waiting: bool = False
+    """It stands still until a command comes."""
     collected: set[str] = field(default_factory=set)
 
     def life(self) -> Iterator[float | None]:
@@ -145,6 +154,8 @@ class FakeRunner:
                     ahead = yield from self._upcoming(block=True)
                     if ahead is not None:
                         ahead.begun = True
+                else:
+                    self._listen()
                 yield from self._run(work, module, test)
             if self.ended:
                 return
@@ -155,8 +166,9 @@ class FakeRunner:
         if self.ended:
             return
         assignment = work.run.assignment
-        self._tell(m.Started(assignment=assignment, test=test.id))
-        yield self.pace()
+        if self.batch == 1 or not self.verdicts:
+            self._tell(m.Started(assignment=assignment, test=test.id))
+            yield self.pace()
         self.ran.append((module, test.id))
         first = ("test", self.open.evaluation, self.open.project, test.id) not in self.once
         if test.does == "die" or (test.does == "die once" and first):
@@ -172,7 +184,21 @@ class FakeRunner:
         if test.does == "hang":
             yield from self._end("timeout", "time limit of 60 s", assignment)
 
-    def _upcoming(self, block: bool) -> Iterator[float | None]:
+    def _listen(self) -> None:
+        """Read the commands that have come; as the plugin, between tests only."""
+        while self.inbox:
+            command = self.inbox.popleft()
+            if command is None:
+                self.closing = True
+            elif isinstance(command, m.Run):
+                self.queue.append(Work(command))
+            else:
+                for work in [w for w in self.queue if w.run.assignment == command and not w.begun]:
+                    self.queue.remove(work)
+                    self._tell(m.HandedBack(assignment=command))
+
+    def _upcoming(self, block: bool) -> Generator[float | None, None, Work | None]:
+        self._listen()
         while True:
             while self.queue and not self.ended:
                 work = self.queue[0]
@@ -180,8 +206,6 @@ class FakeRunner:
                     yield from self._prepare(work)
                     if self.ended:
                         return None
-                    if work not in self.queue:
-                        continue
                 if work.tests:
                     return work
                 self.queue.popleft()
@@ -189,7 +213,10 @@ class FakeRunner:
                     self._tell(m.Done(assignment=work.run.assignment))
             if self.closing or self.ended or not block:
                 return None
-            yield None
+            if not self.inbox:
+                self.waiting = True
+                yield None
+            self._listen()
 
     def _prepare(self, work: Work) -> Iterator[float | None]:
         run = work.run
@@ -245,7 +272,15 @@ class FakeRunner:
 
     def _verdict(self, assignment: AssignmentId, module: str, test: TestId, outcome: m.Outcome) -> None:
         verdict = m.Verdict(test=test, outcome=outcome, module=module, seconds=0.1)
-        self._tell(m.Verdicts(assignment=assignment, first=0, verdicts=(verdict,)))
+        self.verdicts.append(verdict)
+        self.owner = assignment
+        if len(self.verdicts) >= self.batch:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self.verdicts and self.owner is not None:
+            verdicts, self.verdicts = tuple(self.verdicts), []
+            self.say((m.Verdicts(assignment=self.owner, first=0, verdicts=verdicts),))
 
     def _end(
         self,
@@ -265,4 +300,5 @@ class FakeRunner:
         )  # fmt: skip
 
     def _tell(self, message: AnyMessage) -> None:
+        self._flush()
         self.say((message,))

@@ -84,8 +84,11 @@ class FakeRunner:
         started = m.Started(assignment=self.current.assignment, test=test)
         if outcome == "die":
             ended = m.SessionEnded(
-                session=self.open.session, how="died", message="killed by SIGSEGV",
-                assignment=self.current.assignment, suspect=test,
+                session=self.open.session,
+                how="died",
+                message="killed by SIGSEGV",
+                assignment=self.current.assignment,
+                suspect=test,
             )
             return [started, ended]
         verdict = Verdict(test=test, outcome=outcome, module=test.nodeid.split("::")[0])
@@ -96,7 +99,11 @@ class FakeRunner:
         tests = run.select or self.suite.tests(run.module, whole)
         self.pending = deque(tests)
         if run.module:
-            return [m.Collected(assignment=run.assignment, module=run.module, tests=self.suite.tests(run.module, whole))]
+            return [
+                m.Collected(
+                    assignment=run.assignment, module=run.module, tests=self.suite.tests(run.module, whole)
+                )
+            ]
         return []
 
 
@@ -144,10 +151,18 @@ class Cluster:
     def submit(self, options: Options | None = None, projects: int = 1, request: str = "") -> int:
         self._tickets += 1
         sources = tuple(rec.Source(name=f"p{i}", package="0" * 64, size=1) for i in range(projects))
-        self.post(MASTER, "api", ev.Submitted(
-            ticket=self._tickets, request=request or f"r{self._tickets}", options=options or Options(),
-            sources=sources, name="", at=1000.0,
-        ))
+        self.post(
+            MASTER,
+            "api",
+            ev.Submitted(
+                ticket=self._tickets,
+                request=request or f"r{self._tickets}",
+                options=options or Options(),
+                sources=sources,
+                name="",
+                at=1000.0,
+            ),
+        )
         return self._tickets
 
     def ask(self, query: m.Query) -> int:

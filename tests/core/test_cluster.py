@@ -163,9 +163,11 @@ def test_a_restarted_master_goes_on_from_its_log(seed: int) -> None:
     from node.core import events as ev
 
     again.records = list(cluster.records)
-    again.post("n0", "disk", ev.Replayed(
-        records=tuple(cluster.records), highest=1, position=len(cluster.records), at=1000.0
-    ))
+    again.post(
+        "n0",
+        "disk",
+        ev.Replayed(records=tuple(cluster.records), highest=1, position=len(cluster.records), at=1000.0),
+    )
     for name in ("a", "b"):
         again.add_worker(name)
     again.run()

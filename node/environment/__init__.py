@@ -1,0 +1,1 @@
+"""Python environments: what a project declares, how uv builds it, and where the results are kept."""

@@ -1,0 +1,224 @@
+"""One seeded run: grow a cluster, let an agent break things, stop, and see that all ends well."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from node.core.timing import Timing
+from node.core.voting_log import VoterSet
+from tests.simulation.checks import Violation
+from tests.simulation.world import Node, World
+
+TIMING = Timing(ping=0.5, suspect=1.6, lease=2.4, stagger=0.25, confirm=0.4, redial=0.2)
+FAULTS_END = 14.0
+SETTLE = 60.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did, for the totals."""
+
+    acknowledged: int
+    reigns: int
+    handled: int
+    settled: float
+    """Virtual seconds from the last fault to agreement."""
+
+
+class Agent:
+    """Breaks the world at random moments, and knows what must not be broken."""
+
+    def __init__(self, world: World, random: Random) -> None:
+        self.world = world
+        self.random = random
+        self.lost: set[str] = set()
+        """Nodes whose disk is gone for ever."""
+        self.spare_names = [f"n{i}" for i in range(9, 1, -1)]
+        self.active = True
+        self.payload = 0
+
+    def join(self) -> None:
+        if self.spare_names:
+            self.world.add(self.spare_names.pop())
+
+    def strike(self) -> None:
+        """One fault or one repair, then the next one later."""
+        if not self.active:
+            return
+        world, random = self.world, self.random
+        up = [node for node in world.nodes.values() if node.up and not node.paused]
+        down = [node for node in world.nodes.values() if not node.up and node.name not in self.lost]
+        paused = [node for node in world.nodes.values() if node.paused]
+        dice = random.random()
+        if dice < 0.24 and up:
+            self.kill(self.pick(up))
+        elif dice < 0.30 and up:
+            world.crash(self.pick(up), quiet=True)
+        elif dice < 0.52 and down:
+            world.start(random.choice(down))
+        elif dice < 0.62 and up:
+            world.pause(self.pick(up))
+        elif dice < 0.74 and paused:
+            world.resume(random.choice(paused))
+        elif dice < 0.86:
+            self.partition()
+        elif dice < 0.92:
+            world.heal()
+        elif dice < 0.95:
+            self.join()
+        elif up:
+            self.lose_disk(random.choice(up))
+        world.at(world.now + random.expovariate(1.6), self.strike)
+
+    def kill(self, node: Node) -> None:
+        """Kill; half of the time it is back at once, as a service manager would see to."""
+        self.world.crash(node)
+        if self.random.random() < 0.4:
+            self.world.at(self.world.now + self.random.random() * 0.8, self.restart, node)
+
+    def restart(self, node: Node) -> None:
+        if not node.up and node.name not in self.lost:
+            self.world.start(node)
+
+    def pick(self, up: list[Node]) -> Node:
+        """Masters are the more interesting victims."""
+        masters = [node for node in up if node.replica is not None and node.replica.acting]
+        return self.random.choice(masters if masters and self.random.random() < 0.5 else up)
+
+    def partition(self) -> None:
+        """Cut the nodes in two, in both directions or in one."""
+        world, random = self.world, self.random
+        side = {name for name in world.nodes if random.random() < 0.5}
+        both = random.random() < 0.6
+        world.say(f"cut: {' '.join(sorted(side)) or 'nobody'} {'|' if both else '-x->'} the others")
+        for one in world.nodes:
+            for other in world.nodes:
+                if one in side and other not in side:
+                    world.cuts.add((one, other))
+                    if both:
+                        world.cuts.add((other, one))
+
+    def lose_disk(self, node: Node) -> None:
+        """A node dies with its disk, where a majority of every set in force keeps theirs."""
+        lost = self.lost | {node.name}
+        for voters in self.sets_in_force():
+            if node.name in voters and len([v for v in voters if v not in lost]) * 2 <= len(voters):
+                return
+        self.lost.add(node.name)
+        self.world.say(f"{node.name} loses its disk")
+        self.world.crash(node)
+        self.join()
+
+    def sets_in_force(self) -> set[VoterSet]:
+        sets: set[VoterSet] = set()
+        for node in self.world.nodes.values():
+            if node.replica is not None:
+                journal = node.replica.journal
+                sets.update(journal.log.required(journal.commit))
+            for record in node.disk.records:
+                if record.voters is not None:
+                    sets.add(record.voters)
+            sets.add(node.disk.base_voters)
+        return {voters for voters in sets if voters}
+
+    def work(self) -> None:
+        """A client with something to record."""
+        if not self.active:
+            return
+        self.payload += 1
+        self.world.append(b"r%d" % self.payload)
+        if self.random.random() < 0.05:
+            self.world.compact(self.random.choice(list(self.world.nodes.values())))
+        self.world.at(self.world.now + self.random.expovariate(3.0), self.work)
+
+    def rosters(self) -> None:
+        self.world.tell_roster()
+        self.world.at(self.world.now + 0.7, self.rosters)
+
+    def leave_off(self) -> None:
+        """No more faults: everything that can run does."""
+        self.active = False
+        world = self.world
+        world.say("the faults stop")
+        world.weather.drop = world.weather.duplicate = 0.0
+        for node in world.nodes.values():
+            if node.paused:
+                world.resume(node)
+            elif not node.up and node.name not in self.lost:
+                world.start(node)
+        world.heal()
+
+
+def simulate(seed: int, *, trace: bool = False) -> tuple[World, Outcome]:
+    """Run one seed to its end.
+
+    Raises:
+        Violation: a promise was broken; ``story`` of a traced run tells how.
+    """
+    world = World(seed, TIMING, trace=trace)
+    return world, play(world)
+
+
+def play(world: World) -> Outcome:
+    random = Random(world.random.random())
+    weather = world.weather
+    weather.jitter = random.choice([0.0, 0.01, 0.2])
+    weather.late = random.choice([0.0, 0.05])
+    weather.drop = random.choice([0.0, 0.0, 0.03, 0.1])
+    weather.duplicate = random.choice([0.0, 0.05])
+    weather.write_jitter = random.choice([0.0, 0.02, 0.3])
+    world.replicas = random.choice([1, 1, 1, 2])
+    agent = Agent(world, random)
+    world.add("n1", founder=True)
+    start = world.now
+    for _ in range(random.choice([0, 1, 2, 2, 3, 4])):
+        world.at(start + random.random() * 3, agent.join)
+    world.at(start + 0.2, agent.work)
+    world.at(start + 0.3, agent.rosters)
+    world.at(start + 1.0 + random.random() * 3, agent.strike)
+    world.run(start + FAULTS_END)
+    agent.leave_off()
+    settled = settle(world)
+    check_end(world)
+    return Outcome(len(world.ledger.acknowledged), len(world.ledger.reigns), world.handled, settled)
+
+
+def settle(world: World) -> float:
+    """Wait until one master has committed a fresh record and every voter agrees.
+
+    Raises:
+        Violation: that does not happen within a minute of virtual time.
+    """
+    began, tries = world.now, 0
+    while world.now < began + SETTLE:
+        world.run(world.now + 0.5)
+        tries += 1
+        probe = b"end%d" % tries
+        world.append(probe)
+        if agreement(world):
+            return world.now - began
+    stories = "\n  ".join(n.replica.story() for n in world.nodes.values() if n.replica is not None)
+    raise Violation(f"no agreement {SETTLE:.0f} s after the last fault:\n  {stories}")
+
+
+def agreement(world: World) -> bool:
+    acting = [n for n in world.nodes.values() if n.replica is not None and n.replica.serving(world.now)]
+    if len(acting) != 1 or not any(p.startswith(b"end") for p in world.ledger.acknowledged):
+        return False
+    master = acting[0].replica
+    assert master is not None
+    for name in master.voters:
+        replica = world.nodes[name].replica
+        if replica is None or replica.epoch != master.epoch or replica.commit < master.commit - 5:
+            return False
+    return True
+
+
+def check_end(world: World) -> None:
+    for node in world.nodes.values():
+        if node.replica is not None:
+            node.replica.validate()
+            world.ledger.check_disk(node.name, node.disk, node.replica.commit)
+    master = next(n for n in world.nodes.values() if n.replica is not None and n.replica.acting)
+    world.ledger.check_kept(master.disk)
