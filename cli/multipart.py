@@ -23,8 +23,8 @@ class FileForm:
             for name, value in fields.items()
         )
         head += (
-            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{_quoted(path.name)}"\r\n'
-            "Content-Type: application/zip\r\n\r\n"
+            f'--{boundary}\r\nContent-Disposition: form-data; name="file"; '
+            f'filename="{_quoted(path.name)}"\r\nContent-Type: application/zip\r\n\r\n'
         )
         self._file = path.open("rb")
         self._head = head.encode()

@@ -18,10 +18,11 @@ from cli.errors import USAGE, CommandError
 
 SKIPPED_DIRECTORIES = frozenset(
     {
-        ".git", ".hg", ".svn", ".bzr", "__pycache__", ".venv", "venv", ".tox", ".nox", ".eggs", "node_modules",
-        ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis",
+        *(".git", ".hg", ".svn", ".bzr"),
+        *(".venv", "venv", ".tox", ".nox", ".eggs", "node_modules"),
+        *("__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis"),
     }
-)  # fmt: skip
+)
 GIT_SECONDS = 60.0
 
 

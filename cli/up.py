@@ -67,7 +67,8 @@ def _watch(cluster: Embedded) -> None:
 
 def _welcome(cluster: Embedded, workers: int) -> str:
     nodes = f"master at {cluster.master_address} and {workers} worker{'' if workers == 1 else 's'}"
-    return f"""Testring is up: {cluster.url} ({nodes}); results in {cluster.data}; logs in {cluster.data / "logs"}
+    return f"""Testring is up: {cluster.url} ({nodes})
+Results are kept in {cluster.data}, logs in {cluster.data / "logs"}
 
   curl -X POST {cluster.url}/evaluation -F "file=@all_projects.zip"
   curl -X POST {cluster.url}/evaluation -H "Content-Type: application/json" \\

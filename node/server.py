@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import gevent
 from gevent import signal_handler
@@ -25,7 +26,7 @@ from node.core import effects as fx
 from node.core import events as ev
 from node.core.cluster import ClusterState
 from node.core.settings import CoreSettings
-from node.environment.build import Environments
+from node.environment.environments import Environments
 from node.identity import NodeIdentity
 from node.intake import Intake
 from node.journal import Journal
@@ -43,7 +44,7 @@ from node.spool import Spool
 from node.store import Store
 from node.tickets import Tickets
 from node.workspace import Workspace
-from proto.connection import Identity
+from proto.handshake import Identity, Role
 from proto.liveness import Timing
 from proto.messages import AnyMessage, NotMaster, Request, Response
 
@@ -97,7 +98,7 @@ class Server:
         self.control = ControlSocket(
             settings.socket_dir, self._identity, self._timing, self.answers.answer, self.stream
         )
-        self._handlers: dict[type, Callable] = {
+        self._handlers: dict[type, Callable[[Any], object]] = {
             fx.Append: self.journal.append,
             fx.Send: lambda effect: self.links.send(effect.node, effect.message),
             fx.Answer: self.tickets.resolve,
@@ -177,7 +178,6 @@ class Server:
         settings = self.settings
         return ClusterState(
             CoreSettings(
-                timeout_test=settings.timeout_test,
                 timeout_evaluation=settings.timeout_evaluation,
                 max_queue=settings.max_queue,
                 drain_seconds=settings.drain_seconds,
@@ -196,7 +196,7 @@ class Server:
             records=tuple(records), highest=highest, position=self.store.last_position(), at=time.time()
         )
 
-    def _identity(self, role: str) -> Identity:
+    def _identity(self, role: Role) -> Identity:
         return Identity(
             role=role, node=self.node, address=self.address, epoch=1, incarnation=self._incarnation
         )
@@ -247,7 +247,7 @@ class Server:
         )
 
 
-def _advertised(settings: Settings, bound: tuple) -> str:
+def _advertised(settings: Settings, bound: tuple[Any, ...]) -> str:
     """The address others reach this node by."""
     host, port = bound[:2]
     advertised = settings.advertise or settings.listen

@@ -16,8 +16,8 @@ from gevent.lock import RLock
 from node.config import Settings
 from node.core import effects as fx
 from node.core import events as ev
-from node.environment.build import Environments
-from node.environment.errors import BuildError
+from node.environment.environments import Environment, Environments
+from node.environment.errors import BuildError, InterpreterError
 from node.net import transfer
 from node.net.wire import Wire
 from node.packages import PackageCache
@@ -59,7 +59,7 @@ class Sessions:
         self._dial = dial
         self._supervisor = Supervisor(warden, self._said)
         self._opening: dict[AssignmentId, gevent.Greenlet] = {}
-        self._folders: dict[AssignmentId, tuple[SessionDirs, str]] = {}
+        self._folders: dict[AssignmentId, tuple[SessionDirs, Environment]] = {}
         self._fetching: dict[str, RLock] = {}
 
     def start(self, effect: fx.StartSession) -> None:
@@ -99,7 +99,7 @@ class Sessions:
             spec = self._prepare(open_, master)
         except BuildError as error:
             ended = SessionEnded(session=session, how="unbuildable", message=str(error), log=error.log)
-        except (SourceError, transfer.TransferError, OSError) as error:
+        except (SourceError, InterpreterError, transfer.TransferError, OSError) as error:
             ended = SessionEnded(session=session, how="unusable", message=str(error))
         else:
             self._opening.pop(session, None)
@@ -111,9 +111,13 @@ class Sessions:
     def _prepare(self, open_: OpenSession, master: str) -> RunnerSpec:
         self._fetch(open_, master)
         with self._packages.pinned(open_.package) as package:
-            environment = self._environments.get(package, open_.package, open_.name, open_.options)
-        folders = _pool(self._site.session_tree, environment.tree, open_.name, open_.slot)
-        self._folders[open_.session] = (folders, environment.key)
+            environment = self._environments.get(package, open_.package, open_.options)
+        try:
+            folders = _pool(self._site.session_tree, environment.tree, open_.name, open_.slot)
+        except BaseException:
+            self._environments.release(environment)
+            raise
+        self._folders[open_.session] = (folders, environment)
         return RunnerSpec(
             session=open_.session,
             mode=open_.mode,
@@ -146,9 +150,10 @@ class Sessions:
         self._post(ev.SessionSaid(session=session, messages=messages))
 
     def _clean(self, session: AssignmentId) -> None:
-        folders, _key = self._folders.pop(session, (None, ""))
-        if folders is not None:
+        if session in self._folders:
+            folders, environment = self._folders.pop(session)
             self._site.remove_session(folders, self._warden)
+            self._environments.release(environment)
 
 
 def _pool(function: Callable[..., Any], *args: object) -> Any:

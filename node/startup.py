@@ -6,9 +6,10 @@ import logging
 import os
 
 from node.config import ConfigError, Settings
-from node.environment.build import Environments
+from node.environment.environments import Environments
 from node.environment.errors import BuildError, InterpreterError
 from node.environment.interpreter import Interpreters
+from node.environment.uv import Uv
 from node.environment.variables import network_variables
 from node.identity import IdentityError, take
 from node.net.control import ControlError
@@ -63,17 +64,18 @@ def _server(settings: Settings, warden: Warden) -> Server:
     interpreters = Interpreters(warden, site)
     limits = ArchiveLimits(total=settings.max_unpacked)
     environments = Environments(
-        warden=warden,
+        uv=Uv(warden=warden, site=site, wall=settings.timeout_build, environ=dict(os.environ)),
         site=site,
         interpreters=interpreters,
-        max_bytes=settings.environment_cache,
-        wall=settings.timeout_build,
-        limits=limits,
-        environ=os.environ,
+        limit=settings.environment_cache,
+        unpack_limits=limits,
     )
+    environments.restore()
+    # A node that has no interpreter its run uid can execute says so now, not at the first session.
+    interpreters.default()
     cloner = Cloner(
         warden=warden,
-        scratch=site.git,
+        scratch=site.clones,
         origins=settings.git_hosts,
         wall=settings.timeout_clone,
         limits=limits,

@@ -20,7 +20,7 @@ class Tickets:
 
     def __init__(self) -> None:
         self._numbers = itertools.count(1)
-        self._waiting: dict[int, AsyncResult] = {}
+        self._waiting: dict[int, AsyncResult[Answer | Response]] = {}
         self._asked: dict[int, str] = {}
 
     def issue(self, asked: str = "") -> int:

@@ -23,11 +23,14 @@ Word = Annotated[str, Meta(max_length=256)]
 NONCE = 32
 
 
+Role = Literal["node", "control", "stream"]
+"""``node``: control connection between nodes; ``control``: requests; ``stream``: files."""
+
+
 class Identity(Struct, frozen=True, kw_only=True):
     """What a side says of itself; part of what its proof covers."""
 
-    role: Literal["node", "control", "stream"]
-    """``node``: control connection between nodes; ``control``: requests; ``stream``: files."""
+    role: Role
     node: Word
     address: Word = ""
     cluster: Word = ""

@@ -37,6 +37,7 @@ class Witness:
 
     def __init__(self, timing: Timing, now: float) -> None:
         self._timing = timing
+        self._started = now
         self._since = now
         self._incarnations: dict[str, int] = {}
         self._dead: dict[str, int] = {}
@@ -82,7 +83,13 @@ class Witness:
         self._since = now
 
     def take_lease(self, master: str, epoch: Epoch, stamp: float, commit: int) -> None:
-        """The master returned one of this node's stamps (0: it gives no lease)."""
+        """The master returned one of this node's stamps (0: it gives no lease).
+
+        A stamp that this process did not make itself is refused: while its forerunner was dead, the
+        master may have committed alone.
+        """
+        if stamp < self._started:
+            return
         incarnation = self._incarnations[master]
         lease = self.lease
         if lease is not None and (lease.master, lease.incarnation, lease.epoch) == (
@@ -91,10 +98,7 @@ class Witness:
             epoch,
         ):
             stamp, commit = max(stamp, lease.stamp), max(commit, lease.commit)
-        if stamp > 0:
-            self.lease = Lease(
-                master=master, incarnation=incarnation, epoch=epoch, stamp=stamp, commit=commit
-            )
+        self.lease = Lease(master=master, incarnation=incarnation, epoch=epoch, stamp=stamp, commit=commit)
 
     def backup_stands_in(self, other: str, epoch: Epoch, durable: int, now: float) -> bool:
         """May a backup's evidence of ``other``'s death stand for the vote of ``other``?"""

@@ -129,7 +129,7 @@ class Mastery:
     def heartbeat(self, now: float) -> None:
         """Ping every peer, with what it lacks."""
         self.deadline = now + self._timing.ping
-        self._reconsider(now)
+        self.reconsider(now)
         self._match_peers()
         for node, progress in self._peers.items():
             self._send(node, progress, now)
@@ -140,7 +140,7 @@ class Mastery:
             self._send_snapshot(node, now)
             return
         records = log.batch(progress.next)
-        voter = node in log.voters
+        voter = node in log.voters and not self._witness.is_dead(node)
         journal.send(
             node,
             AppendEntries(
@@ -150,7 +150,7 @@ class Mastery:
                 commit=journal.commit,
                 last=log.last.position,
                 stamp=now,
-                # A node outside the newest set gets no lease: it must never take over.
+                # A node outside the newest set, or proven dead, gets no lease: it must not take over.
                 echo=progress.stamp if voter else 0.0,
             ),
         )
@@ -209,7 +209,7 @@ class Mastery:
 
     # --- voters -------------------------------------------------------------------------------
 
-    def _reconsider(self, now: float) -> None:
+    def reconsider(self, now: float) -> None:
         """Change the voters by one, if that is due and the change before is committed."""
         journal = self._journal
         if journal.commit < max(self.first, journal.log.voters_position):
@@ -221,9 +221,10 @@ class Mastery:
             if last - progress.stored <= READY_LAG and now - progress.contact < self._timing.suspect
         }
         change = self.council.proposal(journal.log.voters, ready)
-        if change is None:
-            return
         node = self.epoch.node
+        if change is None or not rules.agreed((change,), ready | {node}):
+            # A set that cannot commit now would bind the log to nodes that may never return.
+            return
         required = journal.log.required(journal.commit)
         dropped = set(journal.log.voters) - set(change)
         self._standing_in = frozenset(

@@ -195,6 +195,7 @@ class Roles:
         if not mastery.announced:
             mastery.announced = True
             self._journal.tell(BecomeMaster(epoch=mastery.epoch, alone=mastery.alone))
+        mastery.reconsider(now)
         if all(self.node not in voters for voters in self._required()):
             mastery.heartbeat(now)
             for node in self._journal.log.voters:

@@ -143,7 +143,7 @@ def _extras(found: Metadata, options: Options) -> tuple[str, ...]:
 
 
 def _chosen(declared: tuple[str, ...], asked: tuple[str, ...], option: str, word: str) -> tuple[str, ...]:
-    names = {canonicalize_name(name): name for name in declared}
+    names: dict[str, str] = {canonicalize_name(name): name for name in declared}
     for name in asked:
         if canonicalize_name(name) not in names:
             there = ", ".join(declared) or "none"

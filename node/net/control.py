@@ -19,8 +19,8 @@ from gevent.pool import Pool
 
 from node.net.peer import Peer
 from node.net.wire import Wire
-from proto.connection import Identity
 from proto.errors import ProtocolError
+from proto.handshake import Identity, Role
 from proto.liveness import Timing
 from proto.messages import AnyMessage, Request, Response
 
@@ -47,7 +47,7 @@ class ControlSocket:
     def __init__(
         self,
         directory: Path,
-        identity: Callable[[str], Identity],
+        identity: Callable[[Role], Identity],
         timing: Timing,
         answer: Callable[[Request], Response],
         stream: Callable[[Wire], None],

@@ -15,8 +15,8 @@ from gevent import socket as gsocket
 from node.config import split_address
 from node.net.peer import Peer
 from node.net.wire import Wire
-from proto.connection import Identity
 from proto.errors import ProtocolError
+from proto.handshake import Identity, Role
 from proto.liveness import Timing
 from proto.messages import AnyMessage, Bye
 
@@ -76,7 +76,7 @@ class Links:
     """
 
     def __init__(
-        self, identity: Callable[[str], Identity], secret: bytes, timing: Timing, events: LinkEvents
+        self, identity: Callable[[Role], Identity], secret: bytes, timing: Timing, events: LinkEvents
     ) -> None:
         self.peers: dict[str, Peer] = {}
         self._identity = identity
@@ -106,7 +106,7 @@ class Links:
                 continue
             gevent.spawn(self._greet, connected, f"{address[0]}:{address[1]}")
 
-    def dial(self, address: str, role: str = "stream", seconds: float = 5.0) -> Wire:
+    def dial(self, address: str, role: Role = "stream", seconds: float = 5.0) -> Wire:
         """An authenticated connection to ``HOST:PORT``.
 
         Raises:
@@ -142,7 +142,7 @@ class Links:
         for node in list(self.peers):
             self.disconnect(node, reason)
 
-    def _prepare(self, sock: gsocket.socket, *, initiator: bool, role: str) -> Wire:
+    def _prepare(self, sock: gsocket.socket, *, initiator: bool, role: Role) -> Wire:
         sock.settimeout(None)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         wire = Wire(

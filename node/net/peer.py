@@ -16,7 +16,8 @@ import gevent
 from gevent.event import Event as Flag
 
 from node.net.wire import RECEIVE, Wire, is_reset
-from proto.connection import Closed, Identity, MessageReceived
+from proto.connection import Closed, MessageReceived
+from proto.handshake import Identity
 from proto.messages import AnyMessage
 
 log = logging.getLogger("testring.net")

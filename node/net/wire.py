@@ -21,12 +21,12 @@ from proto.connection import (
     CreditReceived,
     Event,
     HandshakeDone,
-    Identity,
     MessageReceived,
     PeerHeard,
     PeerSilent,
 )
 from proto.errors import ProtocolError
+from proto.handshake import Identity
 from proto.liveness import Timing
 from proto.messages import Abort, AnyMessage
 

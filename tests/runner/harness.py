@@ -108,12 +108,12 @@ class Runners:
         session = Session(AssignmentId(1, "s", number), self.supervisor)
         self.sessions[session.id] = session
         extra.setdefault("options", Options(pytest_args=args))
+        extra.setdefault("home", self.homes / str(number))
         self.supervisor.open(
             RunnerSpec(
                 session=session.id,
                 mode=mode,  # type: ignore[arg-type]
                 tree=tree,
-                home=self.homes / str(number),
                 python=python or Path(sys.executable),
                 worker="w1",
                 **extra,
@@ -169,7 +169,8 @@ def reference(
     command = [str(python or sys.executable), "-m", "pytest", "-p", "reference_recorder"]
     done = subprocess.run(
         [*command, "--continue-on-collection-errors", *args],
-        cwd=tree, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False,
+        cwd=tree, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        errors="replace", timeout=600, check=False,
     )  # fmt: skip
     assert out.exists(), done.stdout + done.stderr
     return outcomes(json.loads(out.read_text()))

@@ -35,18 +35,17 @@ def outcomes(lines):
     """{(node id, occurrence): outcome} from the recorded lines."""
     found = {}
     count = {}
-    open_key = None
+    key = None
     for nodeid, when, category in lines:
-        if when == "collect" or (when == "setup" and found.get(open_key) != ["rerun"]):
+        # A test that is tried again starts anew after ``rerun``, or (flaky) after saying nothing.
+        again = key is not None and key[0] == nodeid and (found[key] == ["rerun"] or not any(found[key]))
+        if when == "collect" or (when == "setup" and not again):
             number = count[nodeid] = count.get(nodeid, -1) + 1
-            open_key = (nodeid, number)
-            found[open_key] = []
-        elif found.get(open_key) == ["rerun"]:
-            found[open_key] = []
-        if category == "rerun":
-            found[open_key] = ["rerun"]
-        else:
-            found[open_key].append(category)
+            key = (nodeid, number)
+            found[key] = []
+        elif when == "setup" or found[key] == ["rerun"]:
+            found[key] = []
+        found[key] = ["rerun"] if category == "rerun" else [*found[key], category]
     return {key: _fold(categories) for key, categories in found.items()}
 
 

@@ -86,7 +86,7 @@ FILES = {
             assert log.count("one up") == 1
             log.append("one down")
 
-        def test_zz_last(module): pass
+        def test_zz_last(): pass
         def test_first(module): pass
         def test_package_is_up_once(log): assert log.count("package up") == 1
 

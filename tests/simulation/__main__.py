@@ -20,7 +20,7 @@ def main() -> int:
         return tell(options.seed)
     began = time.perf_counter()
     acknowledged = reigns = handled = 0
-    slowest, failed = 0.0, []
+    slowest, failed, beyond = 0.0, [], 0
     for seed in range(options.first, options.first + options.seeds):
         try:
             _, outcome = simulate(seed)
@@ -33,12 +33,14 @@ def main() -> int:
         acknowledged += outcome.acknowledged
         reigns += outcome.reigns
         handled += outcome.handled
-        slowest = max(slowest, outcome.settled)
+        beyond += outcome.beyond_repair
+        if not outcome.beyond_repair:
+            slowest = max(slowest, outcome.settled)
     took = time.perf_counter() - began
     print(
         f"{options.seeds} seeds, {len(failed)} failed, {options.seeds / took:.0f} seeds/s; "
         f"{acknowledged} records acknowledged, {reigns} reigns, {handled} events; "
-        f"slowest agreement {slowest:.1f} s after the last fault"
+        f"slowest agreement {slowest:.1f} s after the last fault; {beyond} runs lost too many disks to go on"
     )
     return 1 if failed else 0
 

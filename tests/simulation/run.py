@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
+from node.core.journal import Journal
 from node.core.timing import Timing
 from node.core.voting_log import VoterSet
 from tests.simulation.checks import Violation
@@ -24,6 +25,8 @@ class Outcome:
     handled: int
     settled: float
     """Virtual seconds from the last fault to agreement."""
+    beyond_repair: bool = False
+    """Disks were lost before the voters could be changed: safety was checked, progress not."""
 
 
 class Agent:
@@ -110,17 +113,25 @@ class Agent:
         self.world.crash(node)
         self.join()
 
+    def beyond_repair(self) -> bool:
+        """Whether some set that must agree has lost the majority of its disks."""
+        return any(
+            len([voter for voter in voters if voter not in self.lost]) * 2 <= len(voters)
+            for voters in self.sets_in_force()
+        )
+
     def sets_in_force(self) -> set[VoterSet]:
         sets: set[VoterSet] = set()
         for node in self.world.nodes.values():
-            if node.replica is not None:
-                journal = node.replica.journal
-                sets.update(journal.log.required(journal.commit))
-            for record in node.disk.records:
-                if record.voters is not None:
-                    sets.add(record.voters)
-            sets.add(node.disk.base_voters)
-        return {voters for voters in sets if voters}
+            if node.name in self.lost:
+                continue
+            for journal in (
+                node.replica.journal if node.replica is not None else None,
+                Journal(node.disk.saved()),
+            ):
+                if journal is not None:
+                    sets.update(journal.log.required(journal.commit))
+        return sets
 
     def work(self) -> None:
         """A client with something to record."""
@@ -179,12 +190,15 @@ def play(world: World) -> Outcome:
     world.at(start + 1.0 + random.random() * 3, agent.strike)
     world.run(start + FAULTS_END)
     agent.leave_off()
-    settled = settle(world)
+    world.run(world.now + 5.0)
+    beyond = agent.beyond_repair()
+    settled = settle(world, must=not beyond)
     check_end(world)
-    return Outcome(len(world.ledger.acknowledged), len(world.ledger.reigns), world.handled, settled)
+    ledger = world.ledger
+    return Outcome(len(ledger.acknowledged), len(ledger.reigns), world.handled, settled, settled > SETTLE)
 
 
-def settle(world: World) -> float:
+def settle(world: World, *, must: bool = True) -> float:
     """Wait until one master has committed a fresh record and every voter agrees.
 
     Raises:
@@ -197,7 +211,9 @@ def settle(world: World) -> float:
         probe = b"end%d" % tries
         world.append(probe)
         if agreement(world):
-            return world.now - began
+            return world.now - began + 5.0
+    if not must:
+        return SETTLE + 5.0
     stories = "\n  ".join(n.replica.story() for n in world.nodes.values() if n.replica is not None)
     raise Violation(f"no agreement {SETTLE:.0f} s after the last fault:\n  {stories}")
 
@@ -220,5 +236,6 @@ def check_end(world: World) -> None:
         if node.replica is not None:
             node.replica.validate()
             world.ledger.check_disk(node.name, node.disk, node.replica.commit)
-    master = next(n for n in world.nodes.values() if n.replica is not None and n.replica.acting)
-    world.ledger.check_kept(master.disk)
+    master = next((n for n in world.nodes.values() if n.replica is not None and n.replica.acting), None)
+    if master is not None:
+        world.ledger.check_kept(master.disk)

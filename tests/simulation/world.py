@@ -143,8 +143,20 @@ class World:
         for other in self.nodes.values():
             if other is not node and other.up and not self.cut(node, other):
                 soon = self.now + self.weather.delay
-                self.at(soon, self.post, other, other.incarnation, PeerUp(node=node.name, incarnation=node.incarnation))
-                self.at(soon, self.post, node, node.incarnation, PeerUp(node=other.name, incarnation=other.incarnation))
+                self.at(
+                    soon,
+                    self.post,
+                    other,
+                    other.incarnation,
+                    PeerUp(node=node.name, incarnation=node.incarnation),
+                )
+                self.at(
+                    soon,
+                    self.post,
+                    node,
+                    node.incarnation,
+                    PeerUp(node=other.name, incarnation=other.incarnation),
+                )
 
     def crash(self, node: Node, *, quiet: bool = False) -> None:
         """Kill the process; ``quiet``: the whole machine, so that nobody hears of it."""

@@ -418,10 +418,10 @@ def collection_warnings(config):
 
 
 class TolerantHook:
-    """``pytest_collection_modifyitems`` during a lazy walk, when there is nothing to order yet.
+    """``pytest_collection_modifyitems`` of a lazy session, which may find nothing to order.
 
-    Plain pytest hardly ever asks hooks to order nothing, and some fail on an empty list; they are
-    asked again with the items of each module. Usage errors (a wrong ``-k``) are kept.
+    Plain pytest hardly ever asks hooks to order nothing, and some fail on an empty list: during
+    the walk and for a module without tests that is no error. A wrong ``-k`` still is.
     """
 
     def __init__(self, original, notes):
@@ -507,15 +507,11 @@ class Session:
         named = [arg.split("::")[0] for arg in config.args if "::" in arg]
         self.eager = {os.path.abspath(path) for path in named}
         self.holding = self.lazy
-        relay, original = config.hook, config.hook.pytest_collection_modifyitems
         if self.lazy:
-            relay.pytest_collection_modifyitems = TolerantHook(original, self.notes)
-        try:
-            yield
-        finally:
-            self.holding = False
-            if self.lazy:
-                relay.pytest_collection_modifyitems = original
+            hook = TolerantHook(config.hook.pytest_collection_modifyitems, self.notes)
+            config.hook.pytest_collection_modifyitems = hook
+        yield
+        self.holding = False
 
     def plan_walked(self):
         """Plan what the walk itself has collected: everything, or what could not be held back."""
