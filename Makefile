@@ -1,42 +1,56 @@
-# Each target sets up all it needs itself, in .venv: Python 3.11 or newer, git and make are enough.
+# Every target sets up all it needs itself: a .venv, by uv if it is there, else by venv and pip.
 
-PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
-	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
-BIN := .venv/bin
-STAMP := .venv/.installed
+SHELL := /bin/sh
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+STAMP := $(VENV)/.installed
+ONLY ?=
+ARGS ?=
 
-.PHONY: demo up test lint types corpus bench clean
+.DEFAULT_GOAL := help
+.PHONY: help demo up test lint types corpus bench clean
+
+help: ## what there is
+	@sed -n 's/^\([a-z]*\):[^#]*## /make \1: /p' $(MAKEFILE_LIST)
 
 $(STAMP): setup.cfg pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and none was found"; exit 1; }
-	@if command -v uv >/dev/null; then \
-		uv venv -q --clear --python "$(PYTHON)" .venv && uv pip install -q --python $(BIN)/python -e '.[test]'; \
+	@set -e; \
+	found=; \
+	for name in python3.13 python3.12 python3.11 python3 python; do \
+	    if $$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null; then found=$$name; break; fi; \
+	done; \
+	if command -v uv >/dev/null 2>&1; then \
+	    [ -x $(PYTHON) ] || uv venv --quiet --python "$${found:-3.12}" $(VENV); \
+	    uv pip install --quiet --python $(PYTHON) -e '.[test]'; \
 	else \
-		"$(PYTHON)" -m venv --clear .venv && $(BIN)/python -m pip install -q -e '.[test]'; \
-	fi
-	@touch $@
+	    if [ -z "$$found" ]; then echo "Python 3.11, 3.12 or 3.13 is needed (or uv, which fetches one)" >&2; exit 1; fi; \
+	    [ -x $(PYTHON) ] || $$found -m venv $(VENV); \
+	    $(PYTHON) -m pip install --quiet --disable-pip-version-check -e '.[test]'; \
+	fi; \
+	touch $@
 
-demo: $(STAMP)  ## run the example project on three workers and show its grades
-	$(BIN)/python examples/demo.py
+demo: $(STAMP) ## two small projects on three workers, the whole way over HTTP
+	@$(PYTHON) examples/demo.py
 
-up: $(STAMP)  ## a cluster of three workers and the API on 127.0.0.1:8080 until Ctrl-C
-	$(BIN)/testring up --workers 3
+up: $(STAMP) ## a cluster and the HTTP service on 127.0.0.1:8080, until Ctrl-C
+	@$(VENV)/bin/testring up $(ARGS)
 
-lint: $(STAMP)
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+test: $(STAMP) ## the tests (ARGS="tests/proto -k frames" for some)
+	@$(PYTHON) -m pytest $(ARGS)
 
-types: $(STAMP)
-	$(BIN)/mypy
+lint: $(STAMP) ## ruff, the import contracts
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(VENV)/bin/lint-imports --config setup.cfg
 
-test: $(STAMP) lint types  ## everything but the corpus
-	$(BIN)/python -m pytest
+types: $(STAMP) ## mypy, strict on proto and node/core
+	@$(PYTHON) -m mypy
 
-corpus: $(STAMP)  ## real projects, compared outcome by outcome with plain pytest: make corpus ONLY=click
-	$(BIN)/python -m tests.real.corpus $(ONLY)
+corpus: $(STAMP) ## real projects against plain pytest (ONLY=name for one)
+	@$(PYTHON) -m tests.real.corpus $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
-bench: $(STAMP)
-	$(BIN)/python -m bench
+bench: $(STAMP) ## wall times against pytest and pytest-xdist, streams, HTTP
+	@$(PYTHON) -m bench $(ARGS)
 
-clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache *.egg-info
+clean: ## the environment and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

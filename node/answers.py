@@ -115,7 +115,7 @@ class Answers:
 
     def _list(self, query: ListEvaluations) -> tuple[int, object]:
         rows = _pool(self._server.store.evaluations, query.before, query.limit)
-        return 200, views.evaluations_view(rows, query.limit)
+        return 200, views.evaluations_view(rows, query.limit, time.time())
 
     def _evaluation(self, query: GetEvaluation) -> tuple[int, object]:
         found = _pool(self._server.store.evaluation, query.evaluation)

@@ -46,6 +46,7 @@ class ClusterState:
         self._worker = Worker(settings, node)
         self._master: Master | None = None
         self._at = 0.0
+        self._offset = 0.0
         self._stopping = False
         if master:
             self._master = Master(
@@ -65,7 +66,9 @@ class ClusterState:
 
     def handle(self, event: ev.AnyEvent, now: float) -> list[fx.AnyEffect]:
         """What is to be done about one event. ``now`` is monotonic seconds."""
-        self._at = getattr(event, "at", self._at)
+        # Unix time follows the monotonic clock between the events that carry it.
+        self._offset = getattr(event, "at", now + self._offset) - now
+        self._at = now + self._offset
         effects = self._on(event, now)
         if self._master is not None:
             effects += self._master.advance(now, self._at)
@@ -105,7 +108,7 @@ class ClusterState:
         if master is None:
             return self._on_worker(event, now)
         if isinstance(event, ev.Replayed):
-            master.replay(event)
+            master.replay(event, now)
         elif isinstance(event, ev.Submitted):
             return master.submit(event)
         elif isinstance(event, ev.Cloned | ev.CloneFailed):

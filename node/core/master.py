@@ -35,6 +35,7 @@ class Master:
         self._highest = 0
         self._position = 0
         self._at = 0.0
+        self._since = 0.0
         self._records: list[rec.AnyRecord] = []
         self._waiting: list[fx.AnyEffect] = []
         self._gated: deque[tuple[int, list[fx.AnyEffect]]] = deque()
@@ -46,12 +47,13 @@ class Master:
 
     # --- what happens -----------------------------------------------------------------------
 
-    def replay(self, event: ev.Replayed) -> None:
+    def replay(self, event: ev.Replayed, now: float) -> None:
         """Take the records of unfinished evaluations in; they are durable already."""
         for record in event.records:
             self.ledger.apply(record)
         self._highest = event.highest
         self._position = event.position
+        self._since = now
         self._at = event.at
 
     def submit(self, event: ev.Submitted) -> list[fx.AnyEffect]:
@@ -107,7 +109,7 @@ class Master:
         if isinstance(query, m.GetNetwork):
             return [fx.Answer(ticket=event.ticket, status=200, body=self.roster.network())]
         if isinstance(query, m.GetHealth):
-            body = health(self._settings, self._node, self._epoch, now, self.roster, self.ledger)
+            body = health(self._settings, self._node, self._epoch, now - self._since, self.roster, self.ledger)
             return [fx.Answer(ticket=event.ticket, status=200, body=body)]
         if isinstance(query, m.DrainNode):
             return self._drain(event.ticket, query.node)

@@ -5,7 +5,8 @@ one resolution: the first of the dependency groups ``test tests testing dev``, t
 these names, ``requirements.txt``, and the first test requirements file found. ``dev`` ones are a
 last resort: used only if nothing of the other names is there, and dropped with a note if they do not
 resolve. Everything else that does not resolve is an error. What the submission names replaces the
-first matching one; its requirements and constraints win over the project's versions.
+first matching one. Its requirements and constraints win over the project's versions, and where the
+project's test requirements then cannot be had at all, they too are dropped with a note.
 """
 
 from __future__ import annotations
@@ -90,10 +91,13 @@ def plan(tree: Path, options: Options) -> Plan:
     if _only_last_resort(groups, extras) and any(name in TEST_FILES for name in files):
         # The project has said elsewhere what its tests need.
         groups, extras = (groups if options.groups else ()), (extras if options.extras else ())
-    optional = tuple(
-        [f"group {LAST_RESORT}"] * (groups == (LAST_RESORT,) and not options.groups)
-        + [f"extra {LAST_RESORT}"] * (extras == (LAST_RESORT,) and not options.extras)
-        + [name for name in files if name in DEV_FILES]
+    # With requirements of its own a submission has said what the tests need: what the project declares
+    # for them is welcome as long as it fits.
+    soft = (*TEST_NAMES, LAST_RESORT) if asked else (LAST_RESORT,)
+    optional = (
+        *(f"group {name}" for name in groups if name in soft and not options.groups),
+        *(f"extra {name}" for name in extras if name in soft and not options.extras),
+        *(name for name in files if asked or name in DEV_FILES),
     )
     install = _install(found)
     made = Plan(
@@ -118,8 +122,8 @@ def without_optional(made: Plan) -> Plan:
     """The plan without its last resorts, and with a note that says so."""
     return replace(
         made,
-        groups=() if f"group {LAST_RESORT}" in made.optional else made.groups,
-        extras=() if f"extra {LAST_RESORT}" in made.optional else made.extras,
+        groups=tuple(name for name in made.groups if f"group {name}" not in made.optional),
+        extras=tuple(name for name in made.extras if f"extra {name}" not in made.optional),
         files=tuple(name for name in made.files if name not in made.optional),
         optional=(),
         notes=(*made.notes, f"left out, because it could not be installed: {', '.join(made.optional)}"),

@@ -101,7 +101,7 @@ def _complaint(finished: Finished) -> str:
     ):
         for line in lines:
             if re.match(pattern, line):
-                return re.sub(r"^(ERROR: |INTERNALERROR> |E\s+)", "", line)
+                return re.sub(r"^(.*: error: |ERROR: |INTERNALERROR> |E\s+)", "", line)
     last = lines[-1] if lines else "it printed nothing"
     return f"pytest did not start (exit code {finished.exit_code}): {last}"
 

@@ -17,10 +17,10 @@ class OutOfStep(StoreError):
 
 
 _REMEDIES = {
-    sqlite3.SQLITE_FULL: "the disk is full: free space, or lower the retention settings, and restart the node",
+    sqlite3.SQLITE_FULL: "the disk is full: free space or lower the retention settings, then restart",
     sqlite3.SQLITE_BUSY: "another process holds it: two nodes must not use one database; stop the other",
     sqlite3.SQLITE_LOCKED: "another process holds it: two nodes must not use one database; stop the other",
-    sqlite3.SQLITE_CORRUPT: "it is damaged: restore a copy, or move it away so that the node starts with an empty one",
+    sqlite3.SQLITE_CORRUPT: "it is damaged: restore a copy, or move it away to start with an empty one",
     sqlite3.SQLITE_NOTADB: "this is not a database: restore a copy, or move it away",
     sqlite3.SQLITE_READONLY: "it may not be written: mend the permissions of the file and its directory",
     sqlite3.SQLITE_PERM: "it may not be opened: mend the permissions of the file and its directory",

@@ -69,8 +69,8 @@ def replay(connection: sqlite3.Connection) -> list[rec.AnyRecord]:
     audits: list[rec.AnyRecord] = [
         rec.Audited(package=package, fingerprint=fingerprint, dependent=bool(dependent))
         for package, fingerprint, dependent in connection.execute(
-            "SELECT package, fingerprint, dependent FROM (SELECT * FROM audited ORDER BY position DESC LIMIT ?)"
-            " ORDER BY position",
+            "SELECT package, fingerprint, dependent FROM"
+            " (SELECT * FROM audited ORDER BY position DESC LIMIT ?) ORDER BY position",
             (AUDITS_REPLAYED,),
         )
     ]

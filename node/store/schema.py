@@ -170,7 +170,7 @@ def migrate(connection: sqlite3.Connection, path: Path, migrations: Sequence[str
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         if version > len(migrations):
             raise StoreError(
-                f"database {path}: its schema has version {version} and this program knows {len(migrations)}: "
+                f"database {path}: its schema is version {version}, this program knows {len(migrations)}: "
                 "start the newer program that wrote it, or give another data directory"
             )
         for number, script in enumerate(migrations[version:], start=version + 1):

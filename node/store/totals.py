@@ -26,8 +26,8 @@ def fold(connection: sqlite3.Connection, evaluation: int, at: float) -> None:
     """Add an evaluation that has just ended, and remember how long its modules took."""
     totals = _counted(connection, evaluation)
     connection.executemany(
-        "INSERT INTO totals VALUES (?, ?, ?, ?) ON CONFLICT (node) DO UPDATE SET passed = passed + excluded.passed,"
-        " failed = failed + excluded.failed, modules = modules + excluded.modules",
+        "INSERT INTO totals VALUES (?, ?, ?, ?) ON CONFLICT (node) DO UPDATE SET"
+        " passed = passed + excluded.passed, failed = failed + excluded.failed, modules = modules + excluded.modules",
         [(node, counts.passed, counts.failed, counts.modules) for node, counts in totals.items()],
     )
     connection.executemany(

@@ -10,16 +10,14 @@ import msgspec
 
 from node.core import records as rec
 from node.store import totals
-from node.store.details import MESSAGE_KEPT, Detail, bounded, pack
+from node.store.details import MESSAGE_KEPT, bounded
 from node.store.directory import Directory
+from node.store.verdicts import Verdicts
 from proto.messages import TestId
 
 HIGHEST = "highest evaluation"
 """Name in ``meta``: retention deletes evaluations, and an id is never given twice."""
 AUDITS_KEPT = 10_000
-
-_Attempt = tuple[int, int, int, str, str, str, float, float, bytes | None]
-_Verdict = tuple[str, int, bool, bool, int, int]
 
 
 class Writer:
@@ -28,16 +26,16 @@ class Writer:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._directory = Directory(connection)
-        self._attempts: list[_Attempt] = []
-        self._verdicts: list[_Verdict] = []
+        self._verdicts = Verdicts(connection, self._directory)
+        self._open = self._unfinished()
         self._table: dict[type, Callable[[int, Any], None]] = {
             rec.Accepted: self._accepted,
             rec.Fetched: self._fetched,
             rec.ProjectFailed: self._project_failed,
             rec.Listed: self._listed,
-            rec.Planned: self._planned,
-            rec.Attempted: self._attempted,
-            rec.Settled: self._settled,
+            rec.Planned: self._verdicts.planned,
+            rec.Attempted: self._verdicts.attempted,
+            rec.Settled: self._verdicts.settled,
             rec.ProjectEnded: self._project_ended,
             rec.Began: self._began,
             rec.Ended: self._ended,
@@ -46,33 +44,24 @@ class Writer:
 
     def forget(self) -> None:
         """The transaction was rolled back: nothing that was applied in it is there."""
-        self._attempts.clear()
         self._verdicts.clear()
         self._directory.forget()
+        self._open = self._unfinished()
+
+    def _unfinished(self) -> set[int]:
+        return {row[0] for row in self._connection.execute("SELECT id FROM evaluations WHERE ended IS NULL")}
 
     def apply(self, records: Sequence[tuple[int, rec.AnyRecord]]) -> None:
-        """Apply (log position, record) pairs in order."""
+        """Apply (log position, record) pairs in order; what comes after an evaluation's end is ignored."""
         for position, record in records:
+            if isinstance(record, rec.Accepted):
+                self._open.add(record.evaluation)
+            elif record.evaluation not in self._open and not isinstance(record, rec.Audited):
+                continue
             if not isinstance(record, rec.Attempted):
-                self._flush()
+                self._verdicts.flush()
             self._table[type(record)](position, record)
-        self._flush()
-
-    def _flush(self) -> None:
-        """Write the attempts gathered since another kind of record was seen."""
-        if not self._attempts:
-            return
-        self._connection.executemany(
-            "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._attempts
-        )
-        # The first verdict stands.
-        self._connection.executemany(
-            "UPDATE tests SET outcome = ?, standing = ?, unconfirmed = ?, split_sensitive = ?"
-            " WHERE module = ? AND position = ? AND outcome IS NULL",
-            self._verdicts,
-        )
-        self._attempts.clear()
-        self._verdicts.clear()
+        self._verdicts.flush()
 
     # --- evaluations --------------------------------------------------------------------------
 
@@ -111,7 +100,7 @@ class Writer:
             )
 
     def _ended(self, _position: int, record: rec.Ended) -> None:
-        # Conservation: nothing that was planned may end without a verdict, and what is missing is never green.
+        # Conservation: nothing planned may end without a verdict, and what is missing is never green.
         missing = "lost" if record.state == "finished" else "notrun"
         self._connection.execute(
             "UPDATE tests SET outcome = ? WHERE outcome IS NULL"
@@ -119,7 +108,8 @@ class Writer:
             (missing, record.evaluation),
         )
         self._connection.execute(
-            "UPDATE projects SET state = ? WHERE evaluation = ? AND state NOT IN ('finished', 'cancelled', 'failed')",
+            "UPDATE projects SET state = ? WHERE evaluation = ?"
+            " AND state NOT IN ('finished', 'cancelled', 'failed')",
             (record.state, record.evaluation),
         )
         self._connection.execute(
@@ -127,6 +117,7 @@ class Writer:
             (record.state, record.detail, record.at, record.evaluation),
         )
         totals.fold(self._connection, record.evaluation, record.at)
+        self._open.discard(record.evaluation)
 
     # --- projects -----------------------------------------------------------------------------
 
@@ -151,8 +142,8 @@ class Writer:
             evaluation=record.evaluation, project=record.project, module=name, test=TestId(name),
             outcome="error", final=True, message=record.message, output=record.log,
         )  # fmt: skip
-        self._attempted(position, error)
-        self._flush()
+        self._verdicts.attempted(position, error)
+        self._verdicts.flush()
 
     def _listed(self, _position: int, record: rec.Listed) -> None:
         self._directory.list_modules(record.evaluation, record.project, record.modules)
@@ -182,57 +173,6 @@ class Writer:
                 "UPDATE projects SET notes = ? WHERE evaluation = ? AND number = ?",
                 (_json(list(merged)), *where),
             )
-
-    # --- tests --------------------------------------------------------------------------------
-
-    def _planned(self, _position: int, record: rec.Planned) -> None:
-        module = self._directory.module(record.evaluation, record.project, record.module)
-        self._directory.plan(module, record.tests, replaces=record.replaces)
-
-    def _attempted(self, position: int, record: rec.Attempted) -> None:
-        module = self._directory.module(record.evaluation, record.project, record.module)
-        test = self._directory.test(module, record.test)
-        detail = Detail(
-            message=bounded(record.message, MESSAGE_KEPT),
-            traceback=bounded(record.traceback),
-            output=bounded(record.output),
-            reports=record.reports,
-            unconfirmed=record.unconfirmed,
-            split_sensitive=record.split_sensitive,
-        )
-        assignment = "" if record.assignment is None else str(record.assignment)
-        self._attempts.append(
-            (
-                module,
-                test,
-                position,
-                record.outcome,
-                record.node,
-                assignment,
-                record.at,
-                record.seconds,
-                pack(detail),
-            )
-        )
-        if record.final:
-            self._verdicts.append(
-                (record.outcome, position, record.unconfirmed, record.split_sensitive, module, test)
-            )
-
-    def _settled(self, _position: int, record: rec.Settled) -> None:
-        module = self._directory.module(record.evaluation, record.project, record.module)
-        test = self._directory.test(module, record.test)
-        # The verdict comes from the newest attempt that says the same, else from the newest one.
-        row = self._connection.execute(
-            "SELECT position FROM attempts WHERE module = ? AND test = ?"
-            " ORDER BY outcome = ? DESC, position DESC LIMIT 1",
-            (module, test, record.outcome),
-        ).fetchone()
-        self._connection.execute(
-            "UPDATE tests SET outcome = ?, standing = ?, unconfirmed = ?"
-            " WHERE module = ? AND position = ? AND outcome IS NULL",
-            (record.outcome, row and row[0], record.unconfirmed, module, test),
-        )
 
     # --- the cluster --------------------------------------------------------------------------
 

@@ -77,7 +77,9 @@ class FakeNode:
         return problem(404, "Not found")
 
     def close(self) -> None:
-        """Drop every connection and the socket; wait for the threads."""
+        """Drop every connection and the socket; wait for the threads. Idempotent."""
+        if self._listener.fileno() < 0:
+            return
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.path.unlink(missing_ok=True)

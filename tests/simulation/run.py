@@ -29,12 +29,60 @@ class Outcome:
     """Disks were lost before the voters could be changed: safety was checked, progress not."""
 
 
+@dataclass(frozen=True)
+class Theme:
+    """A kind of run. The weights are relative; ``rate`` is faults per second."""
+
+    name: str
+    nodes: tuple[int, ...] = (0, 1, 2, 2, 3, 4)
+    """How many nodes join the founder (one is chosen)."""
+    rate: float = 1.6
+    work: float = 3.0
+    back_at_once: float = 0.4
+    """Share of the killed that a service manager restarts within a second."""
+    writes: tuple[float, ...] = (0.0, 0.02, 0.3)
+    weights: tuple[tuple[str, float], ...] = (
+        ("kill", 22),
+        ("power", 6),
+        ("start", 22),
+        ("pause", 10),
+        ("resume", 12),
+        ("cut", 12),
+        ("heal", 5),
+        ("kill_and_heal", 2),
+        ("join", 3),
+        ("leave", 2),
+        ("lose_disk", 4),
+    )
+
+
+PAIR = (
+    ("kill", 10),
+    ("power", 4),
+    ("start", 25),
+    ("pause", 10),
+    ("resume", 14),
+    ("cut", 22),
+    ("heal", 6),
+    ("kill_and_heal", 9),
+)
+CHURN = (("kill", 60), ("start", 20), ("cut", 6), ("heal", 6), ("pause", 4), ("resume", 4))
+THEMES = (
+    Theme("mixed"),
+    Theme("pair", nodes=(1,), rate=1.0, weights=PAIR),
+    Theme("churn", nodes=(2, 2, 4), rate=4.0, back_at_once=0.9, writes=(0.02, 0.3, 1.2), weights=CHURN),
+)
+
+
 class Agent:
     """Breaks the world at random moments, and knows what must not be broken."""
 
-    def __init__(self, world: World, random: Random) -> None:
+    def __init__(self, world: World, random: Random, theme: Theme) -> None:
         self.world = world
         self.random = random
+        self.theme = theme
+        self._kinds = [kind for kind, _ in theme.weights]
+        self._weights = [weight for _, weight in theme.weights]
         self.lost: set[str] = set()
         """Nodes whose disk is gone for ever."""
         self.spare_names = [f"n{i}" for i in range(9, 1, -1)]
@@ -53,31 +101,36 @@ class Agent:
         up = [node for node in world.nodes.values() if node.up and not node.paused]
         down = [node for node in world.nodes.values() if not node.up and node.name not in self.lost]
         paused = [node for node in world.nodes.values() if node.paused]
-        dice = random.random()
-        if dice < 0.24 and up:
-            self.kill(self.pick(up))
-        elif dice < 0.30 and up:
-            world.crash(self.pick(up), quiet=True)
-        elif dice < 0.52 and down:
-            world.start(random.choice(down))
-        elif dice < 0.62 and up:
-            world.pause(self.pick(up))
-        elif dice < 0.74 and paused:
-            world.resume(random.choice(paused))
-        elif dice < 0.86:
-            self.partition()
-        elif dice < 0.92:
-            world.heal()
-        elif dice < 0.95:
-            self.join()
-        elif up:
-            self.lose_disk(random.choice(up))
-        world.at(world.now + random.expovariate(1.6), self.strike)
+        match random.choices(self._kinds, self._weights)[0]:
+            case "kill" if up:
+                self.kill(self.pick(up))
+            case "power" if up:
+                world.crash(self.pick(up), quiet=True)
+            case "start" if down:
+                world.start(random.choice(down))
+            case "pause" if up:
+                world.pause(self.pick(up))
+            case "resume" if paused:
+                world.resume(random.choice(paused))
+            case "cut":
+                self.partition()
+            case "heal":
+                world.heal()
+            case "kill_and_heal" if up:
+                world.crash(self.pick(up))
+                world.heal()
+            case "join":
+                self.join()
+            case "leave" if up:
+                world.leave(self.pick(up))
+            case "lose_disk" if up:
+                self.lose_disk(random.choice(up))
+        world.at(world.now + random.expovariate(self.theme.rate), self.strike)
 
     def kill(self, node: Node) -> None:
-        """Kill; half of the time it is back at once, as a service manager would see to."""
+        """Kill; some are back at once, as a service manager would see to."""
         self.world.crash(node)
-        if self.random.random() < 0.4:
+        if self.random.random() < self.theme.back_at_once:
             self.world.at(self.world.now + self.random.random() * 0.8, self.restart, node)
 
     def restart(self, node: Node) -> None:
@@ -141,7 +194,7 @@ class Agent:
         self.world.append(b"r%d" % self.payload)
         if self.random.random() < 0.05:
             self.world.compact(self.random.choice(list(self.world.nodes.values())))
-        self.world.at(self.world.now + self.random.expovariate(3.0), self.work)
+        self.world.at(self.world.now + self.random.expovariate(self.theme.work), self.work)
 
     def rosters(self) -> None:
         self.world.tell_roster()
@@ -178,12 +231,14 @@ def play(world: World) -> Outcome:
     weather.late = random.choice([0.0, 0.05])
     weather.drop = random.choice([0.0, 0.0, 0.03, 0.1])
     weather.duplicate = random.choice([0.0, 0.05])
-    weather.write_jitter = random.choice([0.0, 0.02, 0.3])
+    theme = THEMES[world.random.randrange(len(THEMES))]
+    world.say(f"theme: {theme.name}")
+    weather.write_jitter = random.choice(theme.writes)
     world.replicas = random.choice([1, 1, 1, 2])
-    agent = Agent(world, random)
+    agent = Agent(world, random, theme)
     world.add("n1", founder=True)
     start = world.now
-    for _ in range(random.choice([0, 1, 2, 2, 3, 4])):
+    for _ in range(random.choice(theme.nodes)):
         world.at(start + random.random() * 3, agent.join)
     world.at(start + 0.2, agent.work)
     world.at(start + 0.3, agent.rosters)

@@ -20,6 +20,7 @@ from node.core.voting_events import (
     Compacted,
     FetchSnapshot,
     Isolation,
+    Leave,
     PeerDied,
     PeerUp,
     Persist,
@@ -179,6 +180,11 @@ class World:
                 delay = self.weather.delay + self.random.random() * self.weather.jitter
                 evidence = PeerDied(node=dead.name, incarnation=dead.incarnation)
                 self.at(self.now + delay, self.post, other, other.incarnation, evidence)
+
+    def leave(self, node: Node) -> None:
+        """Drain: the node wants out of the voters, and stays up until it is told."""
+        self.say(f"{node.name} drains")
+        self.post(node, node.incarnation, Leave(incarnation=node.incarnation))
 
     def pause(self, node: Node) -> None:
         self.say(f"{node.name} is paused")

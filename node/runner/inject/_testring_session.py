@@ -783,7 +783,7 @@ def make_hooks(state):
             try:
                 state.loop(session)
             except BaseException as error:
-                state.channel.queue("stopped", one_line(f"{type(error).__name__}: {error}"))
+                state.channel.queue("stopped", one_line(f"{type(error).__name__}: {error}").rstrip(": "))
                 state.channel.flush()
                 raise
             return True
