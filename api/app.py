@@ -84,9 +84,9 @@ def _http_error(error: HTTPException) -> Response | HTTPException:
             {"Allow": allowed},
         )
     elif isinstance(error, ClientDisconnected):
-        detail, headers = "the request body ended early", {"Connection": "close"}
+        detail = "the request body ended early"
     elif isinstance(error, RequestEntityTooLarge):
-        detail, headers = "the request is larger than the limit", {"Connection": "close"}
+        detail = "the request is larger than the limit"
     return Problem(error.code, detail, headers=headers).response()
 
 

@@ -99,7 +99,7 @@ class NodeClient:
         Args:
             source: an open binary file (read from where it stands) or blocks of bytes.
             size: bytes, if known; lets the node refuse before anything is sent.
-            sha256: if known; the node then checks against it.
+            sha256: if known; it is not computed again, and the node checks against it.
 
         Raises:
             NodeUnavailable: no node, or the connection broke. The source is then partly consumed.
@@ -109,7 +109,7 @@ class NodeClient:
         channel = self._open(lambda path, left: Channel.open(path, "stream", timeout=left), end)
         try:
             channel.send(Store(sha256=sha256, size=size))
-            return _send_file(channel, _blocks(source), end)
+            return _send_file(channel, _blocks(source), sha256, end)
         except ChannelClosed as error:
             raise NodeUnavailable(f"the connection to the node broke while storing: {error}") from error
         finally:
@@ -187,11 +187,12 @@ def _blocks(source: Readable | Iterable[bytes]) -> Iterator[bytes]:
         yield block
 
 
-def _send_file(channel: Channel, blocks: Iterable[bytes], end: float) -> FileStored:
+def _send_file(channel: Channel, blocks: Iterable[bytes], sha256: str | None, end: float) -> FileStored:
     digest = hashlib.sha256()
     size = 0
     for block in blocks:
-        digest.update(block)
+        if sha256 is None:
+            digest.update(block)
         size += len(block)
         view = memoryview(block)
         while view:
@@ -202,7 +203,7 @@ def _send_file(channel: Channel, blocks: Iterable[bytes], end: float) -> FileSto
             channel.send_chunk(bytes(view[:count]))
             view = view[count:]
             channel.flush(timeout=max(0.01, end - time.monotonic()))
-    channel.send(FileEnd(sha256=digest.hexdigest(), size=size))
+    channel.send(FileEnd(sha256=sha256 or digest.hexdigest(), size=size))
     channel.flush(timeout=max(0.01, end - time.monotonic()))
     stored = _wait(channel, end, for_credit=False)
     if stored is None:

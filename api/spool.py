@@ -74,10 +74,5 @@ class Spool:
 
 
 def too_large(limit: int) -> Problem:
-    """413; the connection is closed, for the rest of the body is not worth reading."""
-    return Problem(
-        413,
-        f"the upload is larger than the limit of {limit} bytes",
-        headers={"Connection": "close"},
-        limit=limit,
-    )
+    """413, with the limit in bytes."""
+    return Problem(413, f"the upload is larger than the limit of {limit} bytes", limit=limit)

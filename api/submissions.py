@@ -72,12 +72,8 @@ class Submissions:
         try:
             body = request.get_data(cache=False)
         except RequestEntityTooLarge as error:
-            raise Problem(
-                413,
-                f"the JSON body is larger than the limit of {limit} bytes",
-                headers={"Connection": "close"},
-                limit=limit,
-            ) from error
+            detail = f"the JSON body is larger than the limit of {limit} bytes"
+            raise Problem(413, detail, limit=limit) from error
         if request.content_length is not None and len(body) < request.content_length:
             raise ClientDisconnected
         if not body:
@@ -90,7 +86,7 @@ class Submissions:
             raise Problem(
                 429,
                 f"{self._settings.max_uploads} uploads are being received already; try again in a moment",
-                headers={"Retry-After": "5", "Connection": "close"},
+                headers={"Retry-After": "5"},
                 limit=self._settings.max_uploads,
             )
         try:
@@ -162,7 +158,5 @@ def _wrong_type(kind: str) -> Problem:
     return Problem(
         415,
         f"a body of type {kind or '(none)'} is not taken; send one of {', '.join(accepted)}",
-        # The body was not read; what is left of it must not be taken for the next request.
-        headers={"Connection": "close"},
         accepted=accepted,
     )

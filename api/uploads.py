@@ -170,9 +170,4 @@ def _cut_off(sock, expired: threading.Event) -> None:  # type: ignore[no-untyped
 
 
 def _too_slow(seconds: float) -> Problem:
-    return Problem(
-        408,
-        f"the request body did not arrive within {seconds:g} s",
-        headers={"Connection": "close"},
-        limit=seconds,
-    )
+    return Problem(408, f"the request body did not arrive within {seconds:g} s", limit=seconds)

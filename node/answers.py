@@ -165,7 +165,7 @@ class Answers:
             self._pass_upload(master, query.sha256)
         ticket = self._server.tickets.issue(master)
         self._server.links.send(master, Request(id=ticket, query=query, relayed=True))
-        response = self._server.tickets.wait(ticket, RELAY_SECONDS)
+        response = self._server.tickets.wait_relayed(ticket, RELAY_SECONDS)
         return msgspec.structs.replace(response, id=request.id)
 
     def _pass_upload(self, master: str, sha256: str) -> None:

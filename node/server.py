@@ -41,7 +41,7 @@ from node.runner.children import Warden
 from node.sessions import Sessions
 from node.sources.git import Cloner
 from node.spool import Spool
-from node.store import Store
+from node.store import Store, StoreError
 from node.tickets import Tickets
 from node.workspace import Workspace
 from proto.handshake import Identity, Role
@@ -50,6 +50,7 @@ from proto.messages import AnyMessage, NotMaster, Request, Response
 
 log = logging.getLogger("testring.node")
 
+RETAIN_EVERY = 3600.0
 INBOX = 100_000
 """Events waiting for the loop; greenlets that post more wait, which is their back-pressure."""
 
@@ -127,7 +128,7 @@ class Server:
             self.control.assert_master()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal_handler(number, self._ask_to_stop)
-        tasks = [self.journal.run, self.control.serve, lambda: self.links.serve(self._listener)]
+        tasks = [self.journal.run, self.control.serve, lambda: self.links.serve(self._listener), self._retain]
         if not master:
             tasks.append(self._seeds.follow)
         greenlets = [gevent.spawn(task) for task in tasks]
@@ -165,6 +166,18 @@ class Server:
         # The writers need a turn to send their last words.
         gevent.wait(timeout=0.2)
         self.store.close()
+
+    def _retain(self) -> None:
+        """Now and then drop what the retention settings do not cover any more."""
+        while True:
+            try:
+                dropped = gevent.get_hub().threadpool.apply(self.store.retain, (time.time(),))
+            except StoreError as error:
+                log.warning("retention: %s", error)
+            else:
+                if dropped:
+                    log.info("retention: %d packages are no longer referred to", len(dropped))
+            gevent.sleep(RETAIN_EVERY)
 
     def _ask_to_stop(self) -> None:
         log.info("asked to stop")

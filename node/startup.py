@@ -20,7 +20,7 @@ from node.server import Parts, Server
 from node.sources.git import Cloner
 from node.sources.limits import ArchiveLimits, SourceError
 from node.spool import Spool
-from node.store import Store, StoreError
+from node.store import Store, StoreError, StoreSettings
 from node.workspace import Workspace
 
 log = logging.getLogger("testring.node")
@@ -86,7 +86,10 @@ def _server(settings: Settings, warden: Warden) -> Server:
     parts = Parts(
         warden=warden,
         site=site,
-        store=Store(identity.directory / "testring.db"),
+        store=Store(
+            identity.directory / "testring.db",
+            StoreSettings(retention_days=settings.retention_days, retention_size=settings.retention_size),
+        ),
         packages=packages,
         spool=Spool(identity.directory / "spool"),
         environments=environments,

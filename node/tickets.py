@@ -31,15 +31,27 @@ class Tickets:
             self._asked[ticket] = asked
         return ticket
 
-    def wait(self, ticket: int, seconds: float) -> Answer | Response:
-        """The answer to ``ticket``.
+    def wait(self, ticket: int, seconds: float) -> Answer:
+        """The core's answer to ``ticket``.
 
         Raises:
             Unanswered: see the class.
         """
+        answer = self._wait(ticket, seconds)
+        assert isinstance(answer, Answer)
+        return answer
+
+    def wait_relayed(self, ticket: int, seconds: float) -> Response:
+        """The master's answer to a relayed request (errors as ``wait``)."""
+        response = self._wait(ticket, seconds)
+        assert isinstance(response, Response)
+        return response
+
+    def _wait(self, ticket: int, seconds: float) -> Answer | Response:
         try:
             with Timeout(seconds):
-                return self._waiting[ticket].get()
+                answer: Answer | Response = self._waiting[ticket].get()
+                return answer
         except Timeout as error:
             raise Unanswered(f"no answer within {seconds:g} s") from error
         finally:

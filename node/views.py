@@ -85,22 +85,6 @@ def tests_view(page: TestsPage) -> View:
     }
 
 
-def report_row(test: View) -> View:
-    """One line of ``report.jsonl``, from a test of ``tests_view``."""
-    keys = (
-        "project",
-        "module",
-        "nodeid",
-        "occurrence",
-        "outcome",
-        "seconds",
-        "worker",
-        "attempts",
-        "message",
-    )
-    return {key: test[key] for key in keys}
-
-
 def stats_view(stats: Stats, addresses: Mapping[str, str]) -> View:
     """``GET /stats``: exactly the contract's keys.
 

@@ -12,7 +12,8 @@ from node.core.voting_log import VoterSet
 class Council:
     """Proposes the next set of voters; the master decides when it may be appended."""
 
-    def __init__(self, witness: Witness) -> None:
+    def __init__(self, node: str, witness: Witness) -> None:
+        self._node = node
         self._witness = witness
         self._leaving: dict[str, int] = {}
         self._roster: tuple[str, ...] = ()
@@ -45,6 +46,10 @@ class Council:
             current, roster=self._roster, ready=ready, gone=gone, replicas=self._replicas
         )
 
-    def _gone(self, current: VoterSet) -> frozenset[str]:
-        dead = {node for node in {*current, *self._roster} if self._witness.is_dead(node)}
-        return frozenset(self._leaving.keys() | dead)
+    def _gone(self, current: VoterSet) -> tuple[str, ...]:
+        """The dead first, then those who leave, the master itself last: it is needed until then."""
+        known = (*current, *(node for node in self._roster if node not in current))
+        dead = [node for node in known if self._witness.is_dead(node)]
+        leaving = [node for node in self._leaving if node not in dead and node != self._node]
+        master = [self._node] if self._node in self._leaving else []
+        return (*dead, *leaving, *master)

@@ -12,13 +12,17 @@ class Campaign:
     """One candidacy: first it asks (pre-vote), then it raises the epoch and wants binding votes.
 
     ``standing_in`` are the nodes whose vote evidence replaces, fixed when the candidacy begins.
+    ``patience`` is in seconds: how long to wait for the answers of a stage.
     """
 
-    def __init__(self, node: str, epoch: Epoch, standing_in: frozenset[str], deadline: float) -> None:
+    def __init__(
+        self, node: str, epoch: Epoch, standing_in: frozenset[str], now: float, patience: float
+    ) -> None:
         self.node = node
         self.epoch = epoch
         self.standing_in = standing_in
-        self.deadline = deadline
+        self.patience = patience
+        self.deadline = now + patience
         self.binding = False
         self.yes: set[str] = {node}
 

@@ -131,6 +131,7 @@ class Following:
             counter=self._journal.counter,
             accepted=True,
             stored=self._answered,
+            commit=min(self._journal.commit, self._answered),
             stamp=now,
             echo=self._echo,
         )

@@ -37,6 +37,8 @@ class Progress(Struct, kw_only=True):
     """When the newest append that it answered was sent, on this node's clock."""
     stamp: float = 0.0
     """The newest stamp of its own, to be echoed."""
+    knows: int = 0
+    """The commit position it was told and has answered for."""
 
 
 class Mastery:
@@ -64,7 +66,7 @@ class Mastery:
         self._standing_upto = journal.log.last.position + 1
         self._peers: dict[str, Progress] = {}
         self._returning: set[str] = set()
-        self.council = Council(witness)
+        self.council = Council(epoch.node, witness)
         self.first = journal.log.last.position + 1
         staying = tuple(node for node in journal.log.voters if node not in standing_in)
         self._append_voters(staying, now)
@@ -179,6 +181,7 @@ class Mastery:
         progress.stamp = max(progress.stamp, message.stamp)
         last = self._journal.log.last.position
         if message.accepted:
+            progress.knows = max(progress.knows, message.commit)
             progress.stored = max(progress.stored, message.stored)
             progress.next = max(progress.next, progress.stored + 1)
             progress.probing = False
@@ -212,7 +215,7 @@ class Mastery:
     def reconsider(self, now: float) -> None:
         """Change the voters by one, if that is due and the change before is committed."""
         journal = self._journal
-        if journal.commit < max(self.first, journal.log.voters_position):
+        if self.retiring or journal.commit < max(self.first, journal.log.voters_position):
             return
         last = journal.log.last.position
         ready = {
@@ -232,6 +235,22 @@ class Mastery:
         )
         self._standing_upto = last + 1
         self._append_voters(change, now)
+
+    @property
+    def retiring(self) -> bool:
+        """Left out of the newest set: it brings that to the others, and appends nothing more."""
+        return self.epoch.node not in self._journal.log.voters
+
+    def retired(self) -> bool:
+        """Whether the set without this node is committed, and a majority of it knows.
+
+        Before that the others might still need this node's vote, and it may exit when they do not.
+        """
+        log = self._journal.log
+        if not self.retiring or self._journal.commit < log.voters_position:
+            return False
+        know = {node for node, progress in self._peers.items() if progress.knows >= log.voters_position}
+        return rules.agreed((log.voters,), know)
 
     # --- contact ------------------------------------------------------------------------------
 

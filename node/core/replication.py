@@ -150,7 +150,7 @@ class Replica:
 
     def _append(self, event: Append, now: float) -> None:
         mastery = self._roles.mastery
-        if mastery is None or not mastery.announced:
+        if mastery is None or not mastery.announced or mastery.retiring:
             self.journal.tell(Refused(ticket=event.ticket, hint=self.master))
             return
         first, last = mastery.append(event.payloads, now)

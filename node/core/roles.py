@@ -40,6 +40,8 @@ class Roles:
         self._timing = timing
         self._following = Following(journal, witness, now, timing.suspect)
         self._leaving = False
+        self._attempts = 0
+        """Candidacies since a master was last heard."""
         self._election_at: float | None = None
         self._wait(now, 0.0 if self._only_voter() else timing.ping)
 
@@ -63,6 +65,12 @@ class Roles:
         if self.mastery is not None:
             self._reign(self.mastery, now)
             return
+        campaign = self._campaign
+        if campaign is not None and campaign.binding and not self._journal.ballot_written:
+            # A slow disk is no reason to raise the counter again: that would ask more of it.
+            campaign.deadline = now + campaign.patience
+            return
+        self._attempts += 1
         self._campaign = None
         self._stand(now, self._substitutes(now))
 
@@ -121,13 +129,15 @@ class Roles:
         # Odd spacing by rank: two candidates that split the vote once do not meet again.
         patience = self._timing.suspect / 2 + 1.4 * (self._election_at - now)
         epoch = Epoch(self._journal.counter + 1, self.node)
-        self._campaign = Campaign(self.node, epoch, standing_in, now + patience)
+        self._campaign = Campaign(self.node, epoch, standing_in, now, patience)
         self._canvass(self._campaign, now)
 
     def _canvass(self, campaign: Campaign, now: float) -> None:
         """Ask; and go on at once if nobody else is needed."""
         if not campaign.binding and campaign.won(self._required()):
             campaign.bind(self._journal)
+            # The voters write before they answer: give slower disks more time at each attempt.
+            campaign.deadline = now + campaign.patience * min(self._attempts + 1, 6)
         request = campaign.request(self._journal)
         others = {node for voters in self._required() for node in voters} - {self.node}
         for node in sorted(others - campaign.standing_in):
@@ -172,6 +182,7 @@ class Roles:
         campaign, journal = self._campaign, self._journal
         if campaign is not None and campaign.binding and journal.ballot_written:
             campaign.yes.add(self.node)
+            campaign.deadline = max(campaign.deadline, now + campaign.patience)
             self._maybe_reign(campaign, now)
         elif self.mastery is not None:
             self.mastery.advance()
@@ -182,6 +193,7 @@ class Roles:
         if not campaign.won(self._required()):
             return
         self._campaign = None
+        self._attempts = 0
         self.epoch = campaign.epoch
         self.mastery = Mastery(
             campaign.epoch, self._journal, self._witness, self._timing, campaign.standing_in, now
@@ -196,11 +208,14 @@ class Roles:
             mastery.announced = True
             self._journal.tell(BecomeMaster(epoch=mastery.epoch, alone=mastery.alone))
         mastery.reconsider(now)
-        if all(self.node not in voters for voters in self._required()):
+        if mastery.retiring:
             mastery.heartbeat(now)
-            for node in self._journal.log.voters:
-                self._journal.send(node, Resigned(epoch=mastery.epoch))
-            self._step_down(now, "left the voters")
+
+    def _resign(self, mastery: Mastery, now: float) -> None:
+        """The others hold the log without this node: let them elect at once."""
+        for node in self._journal.log.voters:
+            self._journal.send(node, Resigned(epoch=mastery.epoch))
+        self._step_down(now, "left the voters")
 
     def _yield_to(self, now: float, reason: str) -> None:
         """A higher counter exists: be master or candidate no more."""
@@ -235,6 +250,7 @@ class Roles:
             if epoch.counter > journal.counter:
                 journal.raise_counter(epoch.counter)
         self._following.begin(epoch)
+        self._attempts = 0
         if isinstance(message, AppendEntries):
             self._following.on_append(message, now)
         else:
@@ -255,6 +271,8 @@ class Roles:
             self._yield_to(now, f"{node} follows {message.following}")
         elif self.mastery is not None and message.epoch == self.epoch:
             self.mastery.answered(node, message, now)
+            if self.mastery.retired():
+                self._resign(self.mastery, now)
 
     def on_resigned(self, message: Resigned, now: float) -> None:
         if message.epoch == self.epoch and self.mastery is None and self._campaign is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Set
+from collections.abc import Collection, Iterable, Sequence, Set
 
 from node.core.voting_log import VoterSet
 
@@ -50,15 +50,15 @@ def next_voters(
     *,
     roster: Collection[str],
     ready: Collection[str],
-    gone: Set[str],
+    gone: Sequence[str],
     replicas: int,
 ) -> VoterSet | None:
     """The set to change to now, one node in, one node out, or both; None to leave it as it is.
 
     ``roster`` are the live nodes in order of join, ``ready`` those of them that are caught up,
-    ``gone`` the voters proven dead or leaving. Silence never makes a voter ``gone``.
+    ``gone`` the nodes proven dead or leaving, most urgent first. Silence never makes a voter ``gone``.
     """
-    out = next((voter for voter in current if voter in gone), None)
+    out = next((node for node in gone if node in current), None)
     spare = next(
         (node for node in roster if node in ready and node not in current and node not in gone), None
     )
@@ -76,7 +76,9 @@ def next_voters(
     return None
 
 
-def learners(current: VoterSet, *, roster: Collection[str], gone: Set[str], replicas: int) -> tuple[str, ...]:
+def learners(
+    current: VoterSet, *, roster: Collection[str], gone: Collection[str], replicas: int
+) -> tuple[str, ...]:
     """The nodes that should catch up now, because the next change of voters will need them."""
     alive = [node for node in roster if node not in gone]
     staying = sum(1 for voter in current if voter not in gone)

@@ -74,6 +74,8 @@ class AppendAnswer(Message, frozen=True, kw_only=True):
     counter: Count
     accepted: bool
     stored: Count = 0
+    commit: Count = 0
+    """What this node knows to be committed."""
     previous: Count = 0
     """Refused: the position that did not match."""
     hint: Count = 0

@@ -41,6 +41,8 @@ _VERSION_TOOLS = (
     *("poetry-dynamic-versioning", "uv-dynamic-versioning", "versioningit", "pdm-backend", "pdm-pep517"),
 )
 
+INSTALLED_FROM = "installed from "
+
 Install = Literal["editable", "try", "no"]
 """``try``: metadata without a build system; if it does not build, only its dependencies are used."""
 
@@ -115,19 +117,23 @@ def plan(tree: Path, options: Options) -> Plan:
         shim=found.has_setup_cfg and not found.has_setup_py and not found.has_pyproject,
         no_config=not found.has_pyproject and not (tree / "uv.toml").is_file(),
     )
-    return replace(made, notes=_notes(found, made), pretend_version=_pretend(tree, found, install))
+    return replace(
+        made, notes=_notes(found, made) + _used(made), pretend_version=_pretend(tree, found, install)
+    )
 
 
 def without_optional(made: Plan) -> Plan:
-    """The plan without its last resorts, and with a note that says so."""
-    return replace(
+    """The plan without what may be left out, and with a note that says so."""
+    kept = replace(
         made,
         groups=tuple(name for name in made.groups if f"group {name}" not in made.optional),
         extras=tuple(name for name in made.extras if f"extra {name}" not in made.optional),
         files=tuple(name for name in made.files if name not in made.optional),
         optional=(),
-        notes=(*made.notes, f"left out, because it could not be installed: {', '.join(made.optional)}"),
     )
+    told = tuple(note for note in made.notes if not note.startswith(INSTALLED_FROM))
+    note = f"left out, because it could not be installed with the rest: {', '.join(made.optional)}"
+    return replace(kept, notes=(*told, *_used(kept), note))
 
 
 def without_project(made: Plan) -> Plan:
@@ -199,8 +205,10 @@ def _notes(found: Metadata, made: Plan) -> tuple[str, ...]:
     poetry = tool.get("poetry", {}) if isinstance(tool, dict) else {}
     if isinstance(poetry, dict) and ("group" in poetry or "dev-dependencies" in poetry) and not made.groups:
         notes.append("Poetry's own dependency groups are not read: name what the tests need in requirements")
+    return tuple(notes)
+
+
+def _used(made: Plan) -> tuple[str, ...]:
     used = [f"group {name}" for name in made.groups] + [f"extra {name}" for name in made.extras]
     used += list(made.files) + (["uv.lock"] if made.locked else [])
-    if used:
-        notes.append("installed from " + ", ".join(used))
-    return tuple(notes)
+    return (INSTALLED_FROM + ", ".join(used),) if used else ()

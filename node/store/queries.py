@@ -141,7 +141,8 @@ def _modules(connection: sqlite3.Connection, evaluation: int) -> defaultdict[int
     counts: defaultdict[int, dict[str | None, int]] = defaultdict(dict)
     for module, outcome, count in connection.execute(
         "SELECT tests.module, tests.outcome, count(*)"
-        " FROM modules CROSS JOIN tests ON tests.module = modules.id WHERE modules.evaluation = ? GROUP BY 1, 2",
+        " FROM modules CROSS JOIN tests ON tests.module = modules.id"
+        " WHERE modules.evaluation = ? GROUP BY 1, 2",
         (evaluation,),
     ):
         counts[module][outcome] = count

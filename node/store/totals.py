@@ -27,7 +27,8 @@ def fold(connection: sqlite3.Connection, evaluation: int, at: float) -> None:
     totals = _counted(connection, evaluation)
     connection.executemany(
         "INSERT INTO totals VALUES (?, ?, ?, ?) ON CONFLICT (node) DO UPDATE SET"
-        " passed = passed + excluded.passed, failed = failed + excluded.failed, modules = modules + excluded.modules",
+        " passed = passed + excluded.passed, failed = failed + excluded.failed,"
+        " modules = modules + excluded.modules",
         [(node, counts.passed, counts.failed, counts.modules) for node, counts in totals.items()],
     )
     connection.executemany(

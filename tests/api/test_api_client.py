@@ -134,7 +134,7 @@ def test_node_that_falls_silent_is_left_for_another(node: FakeNode, client: Node
     ],
     ids=["filter", "url", "surrogate", "frame"],
 )
-def test_what_the_protocol_does_not_take_harms_nobody(
+def test_what_does_not_fit_the_protocol_harms_nobody(
     node: FakeNode, client: NodeClient, query: Query
 ) -> None:
     node.answer = echo

@@ -31,9 +31,7 @@ def test_values() -> None:
     assert "a:b" not in repr(settings)
 
 
-@pytest.mark.parametrize(
-    "bind", ["127.0.0.1:0", "127.8.0.1:80", "localhost:8080", "[::1]:8080", "unix:/tmp/x"]
-)
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "127.8.0.1:80", "localhost:80", "[::1]:8080", "unix:/tmp/x"])
 def test_loopback_needs_no_token(bind: str) -> None:
     assert load({"TESTRING_API_BIND": bind}).bind == bind
 

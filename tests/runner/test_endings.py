@@ -69,7 +69,7 @@ GARBAGE = """
 
 @pytest.mark.parametrize(
     "data",
-    ['b"hello\\\\n"', 'b"x" * 5_000_000', "'[\"done\",77]\\\\n'.encode()", 'b"\\\\xff[]\\\\n"'],
+    [r'b"hello\n"', r'b"x" * 5_000_000', r"""b'["done",77]\n'""", r'b"\xff[]\n"'],
 )
 def test_garbage_on_the_channel(data: str, runners: Runners, tree: Path) -> None:
     ended = start(runners, tree, GARBAGE.format(data=data).strip()).ended()

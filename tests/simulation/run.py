@@ -290,7 +290,8 @@ def check_end(world: World) -> None:
     for node in world.nodes.values():
         if node.replica is not None:
             node.replica.validate()
-            world.ledger.check_disk(node.name, node.disk, node.replica.commit)
+            journal = node.replica.journal
+            world.ledger.check_disk(node.name, node.disk, min(node.replica.commit, journal.durable))
     master = next((n for n in world.nodes.values() if n.replica is not None and n.replica.acting), None)
     if master is not None:
         world.ledger.check_kept(master.disk)
