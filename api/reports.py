@@ -15,8 +15,12 @@ from api.client import NodeClient
 from api.schemas import TestPage, TestRecord
 from proto.messages import GetTests, Response
 
-PAGE = 1024
+LINES_PAGE = 1024
 """Verdicts asked for at once; halved as often as the node finds a page too large (413) for one answer."""
+CASES_PAGE = 128
+"""The same where texts are shown: the node shortens the texts of a page to what fits one answer."""
+PENDING = "pending"
+"""What the node shows for a planned test without a verdict."""
 IN_MEMORY = 4 << 20
 """Bytes of one suite's cases that are held before they go to a file."""
 
@@ -30,17 +34,17 @@ class ReportBroken(Exception):
 
 
 class Pages:
-    """The verdicts of one evaluation in planned order; iterate once.
+    """The planned tests of one evaluation in order, with or without a verdict; iterate once.
 
     ``first`` is the node's answer to the first page: if its status is not 200 there is no report and
     that answer is the answer.
     """
 
-    def __init__(self, client: NodeClient, evaluation: int, project: str = "") -> None:
+    def __init__(self, client: NodeClient, evaluation: int, project: str, limit: int) -> None:
         self._client = client
         self._evaluation = evaluation
         self._project = project
-        self._limit = PAGE
+        self._limit = limit
         self._offset = 0
         self.first: Response = self._ask()
 
@@ -75,6 +79,8 @@ def json_lines(records: Iterator[TestRecord]) -> Iterator[bytes]:
     """One JSON object a line, one line per verdict."""
     batch = bytearray()
     for record in records:
+        if record.outcome == PENDING:
+            continue
         line = {
             "project": record.project,
             "module": record.module,
@@ -154,6 +160,8 @@ _KINDS = {
     "crashed": "error",
     "lost": "error",
     "notrun": "error",
+    # None are left in a final state; if one were, it must not read as passed.
+    PENDING: "error",
     "skipped": "skipped",
     # As pytest's own JUnit file has it: a failure that was expected did not test anything.
     "xfailed": "skipped",

@@ -29,15 +29,6 @@ class Submission(Struct, frozen=True, kw_only=True):
     options: Options = Options()
 
 
-class Attempt(Struct, frozen=True, kw_only=True):
-    """One try at a test, as the node's pages show it."""
-
-    outcome: str
-    seconds: float = 0.0
-    worker: str = ""
-    message: str = ""
-
-
 class TestRecord(Struct, frozen=True, kw_only=True):
     """One verdict of a ``GetTests`` page."""
 
@@ -54,6 +45,7 @@ class TestRecord(Struct, frozen=True, kw_only=True):
     output: str | None = None
     traceback: str | None = None
     attempts: tuple[msgspec.Raw, ...] = ()
+    """Passed on as they are."""
 
 
 class TestPage(Struct, frozen=True, kw_only=True):

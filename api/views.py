@@ -132,7 +132,7 @@ class Views:
 
     def report_jsonl(self, number: str) -> flask.Response:
         """``GET /evaluation/<id>/report.jsonl``: the verdicts so far, one a line."""
-        pages = reports.Pages(self._client, evaluation_id(number), _filter("project"))
+        pages = reports.Pages(self._client, evaluation_id(number), _filter("project"), reports.LINES_PAGE)
         if pages.first.status != 200:
             return passed_on(pages.first)
         return _streamed(reports.json_lines(iter(pages)), "application/x-ndjson")
@@ -155,7 +155,7 @@ class Views:
                 headers={"Retry-After": "2"},
                 state=state,
             )
-        pages = reports.Pages(self._client, evaluation, _filter("project"))
+        pages = reports.Pages(self._client, evaluation, _filter("project"), reports.CASES_PAGE)
         if pages.first.status != 200:
             return passed_on(pages.first)
         name = f"evaluation {evaluation}"

@@ -196,6 +196,8 @@ class Warden:
             self._send([memory, *(end.fileno() for end in far)])
         except OSError as error:
             self.lost = True
+            for near in filter(None, (control, channel)):
+                near.close()
             raise WardenLost(f"the warden process is gone ({error.strerror}): restart this node") from error
         finally:
             os.close(memory)

@@ -90,15 +90,19 @@ def death(finished: Finished) -> str:
     return f"called os._exit({finished.exit_code})"
 
 
+_COMPLAINTS = (
+    r".*: error: ",
+    r"ERROR: ",
+    r"INTERNALERROR> \w+(\.\w+)*(Error|Exception)",
+    r"E   ",
+    r"\w+(\.\w+)*Error: ",
+)
+
+
 def _complaint(finished: Finished) -> str:
     """The line of pytest's output that says best why it refused."""
     lines = [line.strip() for line in finished.output.splitlines() if line.strip()]
-    for pattern in (
-        r"ERROR: ",
-        r"INTERNALERROR> \w+(\.\w+)*(Error|Exception)",
-        r"E   ",
-        r"\w+(\.\w+)*Error: ",
-    ):
+    for pattern in _COMPLAINTS:
         for line in lines:
             if re.match(pattern, line):
                 return re.sub(r"^(.*: error: |ERROR: |INTERNALERROR> |E\s+)", "", line)
@@ -106,7 +110,7 @@ def _complaint(finished: Finished) -> str:
     return f"pytest did not start (exit code {finished.exit_code}): {last}"
 
 
-_STACK = re.compile(r"^(Current thread|Thread) 0x", re.MULTILINE)
+_STACK = re.compile(r"(Current thread|Thread) 0x[0-9a-f]+ .*\(most recent call first\)")
 
 
 def stack_dump(output: str) -> str:

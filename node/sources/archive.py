@@ -82,7 +82,7 @@ def is_project(folder: Path) -> bool:
 def _recognise(root: Path) -> list[ProjectTree]:
     if is_project(root):
         return [ProjectTree("", root)]
-    folders = sorted((path for path in root.iterdir() if path.is_dir() and not _ignored(path)), key=str)
+    folders = sorted((path for path in root.iterdir() if _is_folder(path) and not _ignored(path)), key=str)
     if any(path.name in _TEST_FOLDERS for path in folders):
         return [ProjectTree("", root)]
     if not folders:
@@ -106,6 +106,10 @@ def _recognise(root: Path) -> list[ProjectTree]:
 
 def _has_tests(folder: Path) -> bool:
     return any((folder / name).is_dir() for name in _TEST_FOLDERS)
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def _ignored(path: Path) -> bool:

@@ -21,6 +21,10 @@ _KINDS: tuple[tuple[str, str], ...] = (
         r"could not read Username|Authentication failed|returned error: 40[13]|terminal prompts disabled",
         "{url}: not found, or private{token_hint}",
     ),
+    (
+        r"returned error: 30\d|unable to update url base from redirection",
+        "{url}: the repository has moved, and a token is not taken along: give its new URL",
+    ),
     (r"not found|returned error: 404", "{url}: not found, or private{token_hint}"),
     (r"transport '.*' not allowed", "{url}: the host redirects to a protocol that is not allowed"),
     (
@@ -28,7 +32,7 @@ _KINDS: tuple[tuple[str, str], ...] = (
         "{url}: the host was too slow to answer",
     ),
     (r"No space left", "this node's disk is full: free some space"),
-    (r"File size limit|file too large|too large", "{url}: larger than {total} bytes"),
+    (r"File size limit|too large|died of signal 25", "{url}: larger than {total} bytes"),
     (r"unable to create symlink|invalid path|fsck|unsafe|malicious", "{url}: refused by git as unsafe"),
     (r"Remote branch .* not found|HEAD", "{url}: the repository is empty or has no default branch"),
 )

@@ -38,22 +38,23 @@ def check_url(url: str, origins: Iterable[str]) -> str:
     scheme = url.partition("://")[0]
     if scheme not in _PORTS:
         raise GitError(f"{shown}: only https:// URLs are cloned")
-    split = urlsplit(url)
-    if "@" in split.netloc:
+    if "@" in url.partition("://")[2].partition("/")[0]:
         # Not shown: what stands before the @ may be a password.
         raise GitError("a URL with a user name or password: give the token in auth_token instead")
     if "?" in url or "#" in url:
         raise GitError(f"{shown}: a repository's URL has no query and no fragment")
+    home = origin(url)
+    split = urlsplit(url)
     allowed = [origin(item) for item in origins]
-    if origin(url) not in allowed:
+    if home not in allowed:
         raise GitError(
             f"{shown}: this host is not allowed; allowed: {', '.join(allowed)} (set TESTRING_GIT_HOSTS)"
         )
     if scheme == "http" and not is_loopback(split.hostname or ""):
         raise GitError(f"{shown}: plain http is for loopback addresses only; use https")
     if not _PATH.fullmatch(split.path) or any(part in (".", "..") for part in split.path.split("/")):
-        raise GitError(f"{shown}: not the URL of a repository; write {origin(url)}/OWNER/REPOSITORY")
-    return origin(url) + split.path.rstrip("/")
+        raise GitError(f"{shown}: not the URL of a repository; write {home}/OWNER/REPOSITORY")
+    return home + split.path.rstrip("/")
 
 
 def origin(url: str) -> str:

@@ -111,6 +111,8 @@ class Store:
                     retention.drop_durations(connection, now - days * retention.DAY)
                     break
                 packages |= retention.drop(connection, evaluation)
+                # SQLite gives the ids of deleted rows again.
+                self._writer.forget()
         with self._turn, translated(self.path):
             retention.give_back(self._connection)
         return frozenset(package for package in packages if not self._read(retention.referenced, package))

@@ -113,6 +113,12 @@ def test_every_page_once(web: FlaskClient, node: FakeNode, most: int) -> None:
     assert [json.loads(line)["nodeid"] for line in lines] == [f"a.py::t{n}" for n in range(count)]
 
 
+def test_tests_without_a_verdict_have_no_line(web: FlaskClient, node: FakeNode) -> None:
+    node.answer = serving([record("a.py::t", "pending"), record("a.py::u")])
+    [line] = web.get("/evaluation/5/report.jsonl").data.splitlines()
+    assert json.loads(line)["nodeid"] == "a.py::u"
+
+
 def test_nothing_to_report(web: FlaskClient, node: FakeNode) -> None:
     node.answer = serving([])
     assert web.get("/evaluation/5/report.jsonl").data == b""

@@ -41,8 +41,12 @@ from node.core.voting_events import (
     found,
 )
 from node.core.voting_messages import VotingMessage
-from tests.simulation.checks import Ledger
+from tests.simulation.checks import Ledger, Violation
 from tests.simulation.disk import Disk
+
+
+MOST_EVENTS = 50_000
+"""Far more than any run needs; two nodes that answer each other for ever reach it at once."""
 
 
 @dataclass
@@ -230,6 +234,8 @@ class World:
         if replica is None:
             return
         self.handled += 1
+        if self.handled > MOST_EVENTS:
+            raise Violation(f"the cluster talks without end: {MOST_EVENTS} events")
         if self._trace and isinstance(event, PeerDied):
             self.say(f"{node.name} has evidence that {event.node} is dead")
         for effect in replica.handle(event, self.now):

@@ -1,0 +1,255 @@
+"""Where other runners lose or change results: each trap as a small suite, split over three workers.
+
+The reference is always plain serial pytest on the same tree, so a trap is passed when nothing differs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.real.compare import differences
+from tests.real.reference import Built, Reference, serial
+from tests.support.cluster import Cluster, Result
+
+pytestmark = pytest.mark.process
+
+
+def plain(cluster: Cluster, tree: Path, *arguments: str) -> Reference:
+    """Plain serial pytest on a tree that needs nothing but pytest, in the cluster's base environment."""
+    return serial(Built.base(cluster.top / "r", tree), arguments)
+
+
+def assert_same(result: Result, reference: Reference) -> None:
+    assert reference.outcomes, reference.tail
+    assert result.answer["state"] == "finished", result.notes
+    assert [str(entry) for entry in differences(reference.outcomes, result.outcomes)] == []
+
+
+def many(count: int, text: str) -> dict[str, str]:
+    """``count`` modules of one text; ``{n}`` in it is the module's number."""
+    return {f"tests/test_m{n}.py": text.replace("{n}", str(n)) for n in range(count)}
+
+
+def test_repeated_ids_are_not_lost(cluster, project):
+    """pytest keys nothing by id, so a custom collector may give two items the same one."""
+    conftest = """
+import pytest
+
+class Item(pytest.Item):
+    def runtest(self):
+        assert self.number != 3
+
+class Collector(pytest.Collector):
+    def collect(self):
+        for number in range(4):
+            item = Item.from_parent(self, name="case")
+            item.number = number
+            yield item
+
+def pytest_pycollect_makeitem(collector, name, obj):
+    if name == "cases":
+        return Collector.from_parent(collector, name=name)
+"""
+    tree = project({"conftest.py": conftest, **many(4, "cases = True\ndef test_one(): pass\n")})
+    result = cluster.run(tree)
+    reference = plain(cluster, tree)
+    assert_same(result, reference)
+    assert result.counts == {"passed": 16, "failed": 4}
+    assert result.outcomes["tests/test_m0.py::cases::case", 3] == "failed"
+
+
+def test_a_failure_that_only_a_split_makes_is_not_reported(cluster, project):
+    """Modules that need what another one imports pass serially; alone they fail."""
+    first = {"tests/test_a.py": "import registry\nregistry.ready = True\ndef test_a(): pass\n"}
+    needy = "import registry\ndef test_needs_a(): assert registry.ready\n"
+    tree = project({"conftest.py": "", "registry.py": "ready = False\n", **first, **many(6, needy)})
+    result = cluster.run(tree, collection="lazy")
+    assert_same(result, plain(cluster, tree))
+    assert result.counts == {"passed": 7}
+    sensitive = [test for test in result.tests("passed") if test["split_sensitive"]]
+    assert len(sensitive) == 6 if len(result.workers) == 3 else sensitive
+    assert all(
+        [attempt["outcome"] for attempt in test["attempts"]] == ["failed", "passed"] for test in sensitive
+    )
+
+
+def test_a_real_failure_is_confirmed(cluster, project):
+    tree = project({**many(5, "def test_bad(): assert {n} != 2\n")})
+    result = cluster.run(tree, collection="lazy")
+    assert_same(result, plain(cluster, tree))
+    (failed,) = result.tests("failed")
+    assert [attempt["outcome"] for attempt in failed["attempts"]] == ["failed", "failed"]
+    assert not failed["unconfirmed"]
+
+
+def test_ids_made_from_what_is_imported_are_audited(cluster, project):
+    """Parameters from the subclasses imported so far: a module collected alone has fewer ids."""
+    base = "class Base: pass\n"
+    adds = "import base\nclass Kind{n}(base.Base): pass\ndef test_kind(): assert Kind{n}\n"
+    walks = """
+import base, pytest
+
+@pytest.mark.parametrize("kind", sorted(c.__name__ for c in base.Base.__subclasses__()))
+def test_every_kind(kind): assert kind
+"""
+    tree = project({"conftest.py": "", "base.py": base, **many(4, adds), "tests/test_z.py": walks})
+    result = cluster.run(tree)
+    reference = plain(cluster, tree)
+    assert len(reference.outcomes) == 8
+    assert_same(result, reference)
+
+
+@pytest.mark.parametrize("with_xdist", [False, True])
+def test_addopts_that_ask_for_xdist(cluster, project, with_xdist):
+    """``-n auto`` in addopts: without xdist plain pytest stops with a usage error; Testring runs it."""
+    ini = "[pytest]\naddopts = -n auto --dist loadgroup -q\n"
+    group = "import pytest\n@pytest.mark.xdist_group('g')\ndef test_g(): pass\ndef test_other(): pass\n"
+    tree = project({"pytest.ini": ini, **many(5, group)})
+    result = cluster.run(tree, **({"requirements": ["pytest-xdist>=3.6"]} if with_xdist else {}))
+    assert result.answer["state"] == "finished", result.notes
+    assert result.counts == {"passed": 10}
+    assert "-n" not in result.answer["projects"][0]["command"]
+
+
+def test_an_option_reaches_every_worker(cluster, project):
+    """An ini value given with ``-o``: a worker without it would fail."""
+    conftest = """
+def pytest_addoption(parser):
+    parser.addini("needed", "must be given with -o")
+
+def pytest_configure(config):
+    if config.getini("needed") != "here":
+        raise RuntimeError("this process did not get -o needed=here")
+"""
+    tree = project({"conftest.py": conftest, **many(6, "def test_one(): pass\n")})
+    arguments = ["-o", "needed=here"]
+    result = cluster.run(tree, pytest_args=arguments, collection="lazy")
+    assert_same(result, plain(cluster, tree, *arguments))
+    assert result.counts == {"passed": 6}
+
+
+def test_deselected_tests_are_not_in_the_plan(cluster, project):
+    ini = '[pytest]\naddopts = -m "not slow"\nmarkers = slow\n'
+    text = """
+import pytest
+
+@pytest.mark.parametrize("x", range(20))
+@pytest.mark.slow
+def test_slow(x): raise AssertionError("deselected")
+
+def test_fast(): pass
+def test_named(): pass
+"""
+    tree = project({"pytest.ini": ini, **many(5, text)})
+    arguments = ["-k", "not (named or nothing)"]
+    result = cluster.run(tree, pytest_args=arguments)
+    assert_same(result, plain(cluster, tree, *arguments))
+    assert result.answer["tests"]["total"] == 5
+
+
+def test_a_module_skipped_at_collection_counts_once(cluster, project):
+    skipped = "import pytest\npytest.skip('not here', allow_module_level=True)\ndef test_x(): pass\n"
+    tree = project({**many(5, "def test_one(): pass\n"), "tests/test_skipped.py": skipped})
+    result = cluster.run(tree)
+    assert_same(result, plain(cluster, tree))
+    assert result.counts == {"passed": 5, "skipped": 1}
+
+
+def test_a_module_that_cannot_be_imported_is_one_error(cluster, project):
+    tree = project({**many(5, "def test_one(): pass\n"), "tests/test_broken.py": "import no_such_module\n"})
+    result = cluster.run(tree)
+    assert_same(result, plain(cluster, tree))
+    (error,) = result.tests("error")
+    assert "no_such_module" in error["traceback"] + error["message"]
+
+
+def test_a_random_order_plugin_has_one_seed_everywhere(cluster, project):
+    """Items shuffled by a seed drawn once per process: ids and outcomes must not depend on it."""
+    conftest = """
+import random
+
+def pytest_collection_modifyitems(items):
+    random.Random(hash("seed")).shuffle(items)
+"""
+    text = """
+import pytest
+
+@pytest.mark.parametrize("word", {"alpha", "beta", "gamma", "delta"})
+def test_word(word): assert word != "beta"
+"""
+    tree = project({"conftest.py": conftest, **many(6, text)})
+    result = cluster.run(tree, collection="lazy")
+    assert_same(result, plain(cluster, tree))
+    assert result.counts == {"passed": 18, "failed": 6}
+
+
+def test_pytest_randomly_with_a_seed(cluster, project):
+    tree = project(many(6, "import random\nVALUE = random.random()\ndef test_one(): assert 0 <= VALUE < 1\n"))
+    result = cluster.run(tree, requirements=["pytest-randomly"], pytest_args=["-p", "randomly"], slots=3)
+    assert result.answer["state"] == "finished", result.notes
+    assert result.counts == {"passed": 6}
+
+
+def test_subtests_are_part_of_their_test(cluster, project):
+    text = """
+import unittest
+
+class T(unittest.TestCase):
+    def test_subtests(self):
+        for n in range(3):
+            with self.subTest(n=n):
+                self.assertNotEqual(n, {n})
+
+    def test_plain(self): pass
+"""
+    tree = project(many(5, text))
+    result = cluster.run(tree)
+    assert_same(result, plain(cluster, tree))
+    assert result.counts == {"passed": 7, "failed": 3}
+
+
+def test_every_kind_of_outcome(cluster, project):
+    text = """
+import pytest
+
+@pytest.fixture
+def broken(): raise RuntimeError("setup")
+
+@pytest.fixture
+def leaky():
+    yield
+    raise RuntimeError("teardown")
+
+def test_pass(): pass
+def test_fail(): assert 0
+def test_setup_error(broken): pass
+def test_teardown_error(leaky): pass
+def test_both(leaky): assert 0
+def test_skip(): pytest.skip("no")
+@pytest.mark.xfail
+def test_xfail(): assert 0
+@pytest.mark.xfail
+def test_xpass(): pass
+@pytest.mark.xfail(strict=True)
+def test_strict(): pass
+"""
+    tree = project(many(4, text))
+    assert_same(cluster.run(tree), plain(cluster, tree))
+
+
+def test_a_suite_that_writes_into_its_tree(cluster, project):
+    """Each slot has a copy of its own: modules that write one file do not meet."""
+    text = """
+from pathlib import Path
+
+def test_write():
+    path = Path("state.txt")
+    old = path.read_text() if path.exists() else ""
+    path.write_text(old + "{n}")
+    assert path.read_text().endswith("{n}")
+"""
+    tree = project(many(8, text))
+    assert_same(cluster.run(tree), plain(cluster, tree))
+    assert not (tree / "state.txt").exists()
