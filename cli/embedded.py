@@ -19,6 +19,8 @@ from cli.errors import INTERNAL, CommandError
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
+API_STOP_SECONDS = 3.0
+"""The HTTP service holds nothing that could be lost, but waits for idle keep-alive connections."""
 DRAIN_SECONDS = 5.0
 """When the whole cluster stops there is nobody to hand work to: running tests get only so long."""
 
@@ -143,20 +145,23 @@ class Embedded:
         self.children.remove(child)
         child.wait(0.0)
 
-    def stop(self, *, quickly: bool = False) -> None:
-        """End the HTTP service, then the workers, then the master; kill what is not gone in time."""
+    def stop(self, *, quickly: bool = False) -> list[str]:
+        """End the HTTP service, then the workers, then the master; who had to be killed, by name."""
+        killed = []
         for kind in ("api", "worker", "master"):
             group = [child for child in self.children if child.name.startswith(kind)]
             for child in group:
                 child.send(signal.SIGKILL if quickly else signal.SIGTERM)
-            end = time.monotonic() + STOP_SECONDS
+            end = time.monotonic() + (API_STOP_SECONDS if kind == "api" else STOP_SECONDS)
             for child in group:
                 if not child.wait(end - time.monotonic()):
                     child.kill()
+                    killed.append(child.name)
                 self.children.remove(child)
         if self._sockets is not None:
             shutil.rmtree(self._sockets, ignore_errors=True)
             self._sockets = None
+        return killed
 
     def _node(self, name: str, arguments: list[str]) -> Child:
         common = [

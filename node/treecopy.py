@@ -73,7 +73,8 @@ def _copy_link(source: str, target: Path, uid: int | None) -> None:
 
 
 def _copy_file(source: str, target: Path, uid: int | None) -> None:
-    with open(source, "rb") as reader, open(target, "xb") as writer:
+    # Unbuffered: a write at closing time would set the file's time anew.
+    with open(source, "rb") as reader, open(target, "xb", buffering=0) as writer:
         try:
             fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
         except OSError:

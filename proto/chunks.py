@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from proto.errors import LocalProtocolError, WindowExceeded
-from proto.messages import FileEnd
+from proto.messages import FileEnd, FileStart
 
 
 class SendWindow:
@@ -33,10 +33,11 @@ class SendWindow:
         """The peer consumed ``count`` bytes.
 
         Raises:
-            WindowExceeded: it grants more than was ever sent.
+            WindowExceeded: nothing, or more than is on the way.
         """
-        if self.available + count > self._size:
-            raise WindowExceeded(f"credit for {count} bytes more than are on the way")
+        on_the_way = self._size - self.available
+        if not 0 < count <= on_the_way:
+            raise WindowExceeded(f"credit for {count} bytes where {on_the_way} are on the way")
         self.available += count
 
 
@@ -61,10 +62,11 @@ class ReceiveWindow:
         """The application consumed ``count`` bytes.
 
         Raises:
-            LocalProtocolError: more than arrived.
+            LocalProtocolError: nothing, or more than arrived.
         """
-        if self._open + count > self._size:
-            raise LocalProtocolError(f"{count} bytes granted that never arrived")
+        held = self._size - self._open
+        if not 0 < count <= held:
+            raise LocalProtocolError(f"{count} bytes granted where {held} arrived")
         self._open += count
 
 
@@ -79,26 +81,68 @@ class FileError(Exception):
 class FileReceiver:
     """Checks one incoming file: size as it grows, hash at its end.
 
+    To resume at ``offset``, feed the bytes that are already held to ``rehash`` first. ``update``,
+    ``rehash`` and ``finish`` touch nothing but this object, so they may run in a threadpool.
+
     Args:
         sha256: the hash it must have, if known before.
+        size: bytes it must have in all, if known before.
+        offset: bytes already held.
         limit: bytes; more is refused while it arrives.
+
+    Raises:
+        FileError: ``too-large``: ``size`` or ``offset`` is above ``limit``.
     """
 
-    def __init__(self, *, sha256: str | None = None, limit: int) -> None:
+    def __init__(
+        self, *, sha256: str | None = None, size: int | None = None, offset: int = 0, limit: int
+    ) -> None:
         self._expected = sha256
+        self._announced = size
+        self._offset = offset
         self._limit = limit
         self._digest = hashlib.sha256()
         self.size = 0
+        self._check_size(max(size or 0, offset))
 
-    def update(self, data: bytes) -> None:
-        """Count and hash bytes, held ones first (may run in a threadpool).
+    def start(self, start: FileStart) -> None:
+        """Take the sender's announcement, before the first byte.
 
         Raises:
-            FileError: ``too-large``.
+            FileError: ``damaged``: another offset than asked for; ``too-large``.
         """
+        if start.offset != self._offset:
+            raise FileError("damaged", f"the sender starts at {start.offset}, not at {self._offset}")
+        if start.size is not None:
+            if self._announced not in (None, start.size):
+                raise FileError("damaged", f"the sender has {start.size} bytes, not {self._announced}")
+            self._check_size(start.size)
+            self._announced = start.size
+
+    def rehash(self, data: bytes) -> None:
+        """Hash the next of the bytes that are already held.
+
+        Raises:
+            LocalProtocolError: more than ``offset`` bytes.
+        """
+        if self.size + len(data) > self._offset:
+            raise LocalProtocolError(f"more than the {self._offset} bytes held were hashed again")
         self.size += len(data)
-        if self.size > self._limit:
-            raise FileError("too-large", f"the file is too large: at most {self._limit} bytes are taken")
+        self._digest.update(data)
+
+    def update(self, data: bytes) -> None:
+        """Count and hash bytes that arrived.
+
+        Raises:
+            FileError: ``too-large``; ``damaged``: more than was announced.
+            LocalProtocolError: not all bytes held were hashed before.
+        """
+        self._check_complete()
+        size = self.size + len(data)
+        self._check_size(size)
+        if self._announced is not None and size > self._announced:
+            raise FileError("damaged", f"more than the {self._announced} bytes announced arrived")
+        self.size = size
         self._digest.update(data)
 
     def finish(self, end: FileEnd) -> str:
@@ -106,10 +150,20 @@ class FileReceiver:
 
         Raises:
             FileError: ``damaged``: size or hash differ from what was announced.
+            LocalProtocolError: not all bytes held were hashed before.
         """
+        self._check_complete()
         digest = self._digest.hexdigest()
-        if self.size != end.size or digest != end.sha256:
+        if self.size != end.size or digest != end.sha256 or self._announced not in (None, self.size):
             raise FileError("damaged", "the file arrived damaged: its size or hash is not the announced one")
         if self._expected not in (None, digest):
             raise FileError("damaged", f"the content is {digest}, not {self._expected}")
         return digest
+
+    def _check_size(self, size: int) -> None:
+        if size > self._limit:
+            raise FileError("too-large", f"the file is too large: at most {self._limit} bytes are taken")
+
+    def _check_complete(self) -> None:
+        if self.size < self._offset:
+            raise LocalProtocolError(f"{self.size} of the {self._offset} bytes held were hashed again")

@@ -12,76 +12,56 @@ The caller moves bytes and owns the clock::
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from collections.abc import Callable
 
 import msgspec
-from msgspec import Struct
 
 from proto.chunks import ReceiveWindow, SendWindow
 from proto.errors import (
+    CLOSED,
     BadMessage,
     HandshakeTimeout,
-    HandshakeTooLong,
     LocalProtocolError,
     PeerReported,
     ProtocolError,
+    RemoteProtocolError,
     Silence,
     UnexpectedFrame,
+    one_line,
 )
-from proto.frames import HEADER, Frame, FrameReader, FrameType, Limits, header, pack
-from proto.handshake import Handshake, Identity, State
+from proto.events import (
+    ChunkReceived,
+    Closed,
+    CreditReceived,
+    Event,
+    HandshakeDone,
+    MessageReceived,
+    PeerHeard,
+    PeerSilent,
+)
+from proto.frames import Frame, FrameReader, FrameType, Limits, header, pack
+from proto.handshake import Handshake, Side, State
 from proto.liveness import Due, Liveness, Timing
-from proto.messages import AnyMessage, decode, encode
+from proto.messages import AnyMessage
+from proto.payloads import ErrorReport, Identity, read, read_message, write_message
 
+__all__ = [
+    "ChunkReceived",
+    "Closed",
+    "Connection",
+    "CreditReceived",
+    "Event",
+    "HandshakeDone",
+    "Identity",
+    "Limits",
+    "MessageReceived",
+    "PeerHeard",
+    "PeerSilent",
+    "Timing",
+]
 
-class HandshakeDone(Struct, frozen=True):
-    """Both sides proved themselves; messages may flow."""
-
-    peer: Identity
-
-
-class MessageReceived(Struct, frozen=True):
-    """One typed message."""
-
-    message: AnyMessage
-
-
-class ChunkReceived(Struct, frozen=True):
-    """File bytes; give credit back with ``grant`` once they are consumed."""
-
-    data: bytes
-
-
-class CreditReceived(Struct, frozen=True):
-    """``window`` bytes may be sent now."""
-
-    window: int
-
-
-class PeerSilent(Struct, frozen=True):
-    """Nothing was heard for ``Timing.silence_after``."""
-
-
-class PeerHeard(Struct, frozen=True):
-    """A silent peer spoke again."""
-
-
-class Closed(Struct, frozen=True):
-    """The connection is over; ``error`` is None if the peer just closed it."""
-
-    error: ProtocolError | None
-
-
-Event: TypeAlias = (
-    HandshakeDone | MessageReceived | ChunkReceived | CreditReceived | PeerSilent | PeerHeard | Closed
-)
-
-
-class _PeerError(Struct, frozen=True):
-    """Payload of an ERROR frame, as msgpack."""
-
-    code: str
-    reason: str
+STREAM_ONLY = frozenset({FrameType.CHUNK, FrameType.CREDIT})
+"""Frames that have a place only on a connection whose initiator's role is ``stream``."""
 
 
 class Connection:
@@ -100,16 +80,27 @@ class Connection:
     ) -> None:
         self._limits = limits or Limits()
         self._timing = timing or Timing()
+        self._local = local
         self._reader = FrameReader(self._limits)
-        self._handshake = Handshake(initiator=initiator, local=local, secret=secret, nonce=nonce)
-        self._handshake_deadline = now + self._timing.handshake
-        self._early = 0
+        self._handshake = Handshake(
+            initiator=initiator, local=local, secret=secret, nonce=nonce, limits=self._limits
+        )
+        self._handshake_deadline = now + self._timing.handshake_timeout
         self._liveness = Liveness(self._timing, now)
         self._send_window = SendWindow(self._limits.window)
         self._receive_window = ReceiveWindow(self._limits.window)
+        self._pings = 0
+        self._pong: bytes | None = None
         self._events: list[Event] = []
         self._out: list[bytes] = []
         self._closed = False
+        self._open: dict[FrameType, Callable[[bytes], None]] = {
+            FrameType.MESSAGE: self._on_message,
+            FrameType.CHUNK: self._on_chunk,
+            FrameType.CREDIT: self._on_credit,
+            FrameType.PING: self._on_ping,
+            FrameType.PONG: self._on_pong,
+        }
         for kind, payload in self._handshake.start():
             self._queue(kind, payload)
 
@@ -135,15 +126,12 @@ class Connection:
             self._reader.feed(data)
             while (frame := self._reader.next_frame()) is not None:
                 self._receive_frame(frame)
-            if self._handshake.state is not State.DONE:
-                self._check_early(self._early + self._reader.pending)
-        except ProtocolError as error:
+        except (RemoteProtocolError, PeerReported) as error:
             self._fail(error)
 
     def receive_eof(self, now: float) -> None:
         """The peer closed its side."""
-        self._liveness.heard(now)
-        self._end(None)
+        self._end(self._reader.foreign())
 
     def handle_timer(self, now: float) -> None:
         """The deadline has come (harmless if it has not)."""
@@ -151,18 +139,20 @@ class Connection:
             return
         if self._handshake.state is not State.DONE:
             if now >= self._handshake_deadline:
-                self._fail(HandshakeTimeout(f"no handshake within {self._timing.handshake:g} s"))
+                timeout = HandshakeTimeout(f"no handshake within {self._timing.handshake_timeout:g} s")
+                self._fail(self._reader.foreign() or timeout)
             return
         for due in self._liveness.due(now):
             if due is Due.PING:
-                self._queue(FrameType.PING, int(now * 1e6).to_bytes(8, "big"))
+                self._pings += 1
+                self._queue(FrameType.PING, self._pings.to_bytes(8, "big"))
             elif due is Due.SILENT:
                 self._events.append(PeerSilent())
             else:
                 self._fail(Silence(f"nothing heard for {self._timing.close_after:g} s"))
 
     def next_deadline(self) -> float | None:
-        """When ``handle_timer`` is to be called, on the caller's clock; None when closed."""
+        """When ``handle_timer`` is to be called, on the caller's clock; None for never."""
         if self._closed:
             return None
         if self._handshake.state is not State.DONE:
@@ -180,26 +170,34 @@ class Connection:
         """Queue a message.
 
         Raises:
-            LocalProtocolError: before the handshake is done, or larger than a frame.
+            LocalProtocolError: before the handshake is done, or the message is one that the peer
+                would refuse: larger than a frame, a field out of its bounds, text that is not UTF-8.
         """
         self._check_established()
-        self._out.append(pack(FrameType.MESSAGE, encode(message), self._limits))
+        self._queue(FrameType.MESSAGE, write_message(message))
 
     def send_chunk(self, data: bytes) -> None:
         """Queue file bytes.
 
         Raises:
-            LocalProtocolError: more than a chunk, or than there is credit for.
+            LocalProtocolError: none, more than a chunk, or than there is credit for; or the
+                connection is not a file stream.
         """
         self._check_established()
-        if len(data) > self._limits.chunk:
-            raise LocalProtocolError(f"a chunk of {len(data)} bytes; at most {self._limits.chunk} fit")
+        if not self._is_stream():
+            raise LocalProtocolError("chunks are sent on connections of the role 'stream' only")
+        if not 0 < len(data) <= self._limits.chunk:
+            raise LocalProtocolError(f"a chunk of {len(data)} bytes; 1 to {self._limits.chunk} fit")
         self._send_window.take(len(data))
         # Two buffers: joining would copy a quarter of a megabyte for sixteen bytes.
-        self._out += (header(FrameType.CHUNK, len(data)), data)
+        self._out += (header(FrameType.CHUNK, len(data), self._handshake.version), data)
 
     def grant(self, count: int) -> None:
-        """Give the peer credit for consumed bytes."""
+        """Give the peer credit for consumed bytes.
+
+        Raises:
+            LocalProtocolError: none, or more than arrived.
+        """
         self._check_established()
         self._receive_window.grant(count)
         self._queue(FrameType.CREDIT, count.to_bytes(4, "big"))
@@ -207,11 +205,14 @@ class Connection:
     def close(self, reason: str = "") -> None:
         """End this side; with a reason the peer is told."""
         if not self._closed and reason:
-            self._queue_error("closed", reason)
-        self._closed = True
+            self._report(CLOSED, reason)
+        self._shut()
 
     def data_to_send(self) -> list[bytes]:
         """Buffers for the socket, in order."""
+        if self._pong is not None:
+            self._queue(FrameType.PONG, self._pong)
+            self._pong = None
         out, self._out = self._out, []
         return out
 
@@ -219,62 +220,73 @@ class Connection:
 
     def _receive_frame(self, frame: Frame) -> None:
         if frame.kind is FrameType.ERROR:
-            raise _reported(frame.payload)
+            report = read(ErrorReport, frame.payload)
+            raise PeerReported(report.code, report.reason)
+        action = self._open.get(frame.kind)
         if self._handshake.state is not State.DONE:
             self._shake(frame)
-        elif frame.kind is FrameType.MESSAGE:
-            try:
-                self._events.append(MessageReceived(decode(frame.payload)))
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                raise BadMessage(str(error)) from error
-        elif frame.kind is FrameType.CHUNK:
-            self._receive_window.arrived(len(frame.payload))
-            self._events.append(ChunkReceived(frame.payload))
-        elif frame.kind is FrameType.CREDIT:
-            self._send_window.add(int.from_bytes(frame.payload, "big"))
-            self._events.append(CreditReceived(self._send_window.available))
-        elif frame.kind is FrameType.PING:
-            self._queue(FrameType.PONG, frame.payload)
-        elif frame.kind is not FrameType.PONG:
+        elif action is None:
             raise UnexpectedFrame(f"{frame.kind.name} after the handshake")
+        elif frame.kind in STREAM_ONLY and not self._is_stream():
+            raise UnexpectedFrame(f"{frame.kind.name} on a connection that is not a file stream")
+        else:
+            action(frame.payload)
 
     def _shake(self, frame: Frame) -> None:
-        self._early += HEADER.size + len(frame.payload)
-        self._check_early(self._early)
-        for kind, payload in self._handshake.receive(frame):
+        answers = self._handshake.receive(frame)
+        self._reader.agree(self._handshake.version)
+        for kind, payload in answers:
             self._queue(kind, payload)
-        if self._handshake.state is State.DONE and self._handshake.peer is not None:
-            self._events.append(HandshakeDone(self._handshake.peer))
+        peer = self._handshake.peer
+        if self._handshake.state is State.DONE and peer is not None:
+            self._reader.trust()
+            self._events.append(HandshakeDone(peer))
 
-    def _check_early(self, count: int) -> None:
-        if count > self._limits.handshake:
-            raise HandshakeTooLong(f"more than {self._limits.handshake} bytes before the handshake was done")
+    def _on_message(self, payload: bytes) -> None:
+        self._events.append(MessageReceived(read_message(payload)))
+
+    def _on_chunk(self, payload: bytes) -> None:
+        self._receive_window.arrived(len(payload))
+        self._events.append(ChunkReceived(payload))
+
+    def _on_credit(self, payload: bytes) -> None:
+        self._send_window.add(int.from_bytes(payload, "big"))
+        self._events.append(CreditReceived(self._send_window.available))
+
+    def _on_ping(self, payload: bytes) -> None:
+        # One answer covers all pings before it, so a flood of them cannot fill the way out.
+        self._pong = payload
+
+    def _on_pong(self, payload: bytes) -> None:
+        if not 0 < int.from_bytes(payload, "big") <= self._pings:
+            raise BadMessage("PONG answers a ping that was never sent")
 
     def _queue(self, kind: FrameType, payload: bytes) -> None:
-        self._out.append(pack(kind, payload, self._limits))
+        self._out.append(pack(kind, payload, self._limits, self._handshake.version))
 
-    def _queue_error(self, code: str, reason: str) -> None:
-        body = msgspec.msgpack.encode(_PeerError(code, reason[:500]))
-        self._queue(FrameType.ERROR, body)
+    def _report(self, code: str, reason: str) -> None:
+        self._queue(FrameType.ERROR, msgspec.msgpack.encode(ErrorReport(code, one_line(reason))))
 
     def _fail(self, error: ProtocolError) -> None:
         if not isinstance(error, PeerReported):
-            self._queue_error(error.code, str(error))
+            self._report(error.code, str(error))
         self._end(error)
 
     def _end(self, error: ProtocolError | None) -> None:
         if not self._closed:
-            self._closed = True
             self._events.append(Closed(error))
+        self._shut()
+
+    def _shut(self) -> None:
+        self._closed = True
+        # ERROR is the last frame; nothing of the peer's is read after it.
+        self._pong = None
+        self._reader.drop()
+
+    def _is_stream(self) -> bool:
+        initiator = self._local if self._handshake.side is Side.INITIATOR else self._handshake.peer
+        return initiator is not None and initiator.role == "stream"
 
     def _check_established(self) -> None:
         if not self.established:
             raise LocalProtocolError("the connection is not established")
-
-
-def _reported(payload: bytes) -> ProtocolError:
-    try:
-        said = msgspec.msgpack.decode(payload, type=_PeerError)
-    except msgspec.DecodeError as error:
-        return BadMessage(f"ERROR: {error}")
-    return PeerReported(said.code, said.reason)

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+REASON = 500
+"""Characters of a reason that are sent or kept."""
+
+
+def one_line(text: str, bound: int = REASON) -> str:
+    """``text`` as one printable line of at most ``bound`` characters: a peer's words end up in logs."""
+    line = "".join(c if c.isprintable() else "?" for c in text[:bound])
+    return line if len(text) <= bound else line[: bound - 3] + "..."
+
 
 class ProtocolError(Exception):
     """Base: the connection cannot go on. ``code`` is the wire code."""
@@ -26,7 +35,7 @@ class BadMagic(RemoteProtocolError):
 
 
 class BadVersion(RemoteProtocolError):
-    """No protocol version is spoken by both sides."""
+    """No protocol version is spoken by both sides, or a frame is not of the agreed one."""
 
     code = "bad-version"
 
@@ -44,7 +53,7 @@ class FrameTooLarge(RemoteProtocolError):
 
 
 class UnexpectedFrame(RemoteProtocolError):
-    """The frame is not allowed in this state."""
+    """The frame is not allowed in this state or on this connection."""
 
     code = "unexpected-frame"
 
@@ -74,7 +83,7 @@ class HandshakeTooLong(RemoteProtocolError):
 
 
 class WindowExceeded(RemoteProtocolError):
-    """The peer sent file bytes that it had no credit for."""
+    """The peer sent file bytes that it had no credit for, or gave credit for more than was sent."""
 
     code = "window-exceeded"
 
@@ -86,11 +95,21 @@ class Silence(RemoteProtocolError):
 
 
 class PeerReported(ProtocolError):
-    """The peer sent an ERROR frame: what it says this side did wrong."""
+    """The peer sent an ERROR frame: what it says this side did wrong.
+
+    ``reported`` is the peer's code (``closed``: an orderly end), ``reason`` its words, made printable.
+    """
 
     code = "peer-reported"
 
     def __init__(self, code: str, reason: str) -> None:
-        super().__init__(f"the peer reports {code}: {reason}")
-        self.reported = code
-        self.reason = reason
+        self.reported = one_line(code, 64)
+        self.reason = one_line(reason)
+        super().__init__(f"the peer reports {self.reported}: {self.reason}")
+
+
+CLOSED = "closed"
+"""The code of an ERROR frame that reports no error: its sender ends the connection in good order."""
+
+CODES: dict[str, type[RemoteProtocolError]] = {cls.code: cls for cls in RemoteProtocolError.__subclasses__()}
+"""Every code that stands for a broken rule, in the order of this module."""

@@ -191,13 +191,14 @@ class Mastery:
         elif message.previous > progress.stored and message.previous < progress.next:
             progress.probing = True
             progress.next = max(min(message.previous, message.hint + 1, last + 1), progress.stored + 1)
-        elif message.hint >= message.previous:
+        elif message.hint >= message.previous == progress.next - 1:
             # Its snapshot reaches further than what it was sent.
             progress.probing = True
             progress.next = min(max(message.hint, progress.stored) + 1, last + 1)
         else:
             return
-        if progress.next <= last:
+        # A snapshot goes with the heartbeat only: answers that call for one may come in numbers.
+        if self._journal.log.base.position < progress.next <= last:
             self._send(node, progress, now)
 
     def asked_for_vote(self, node: str, now: float) -> None:

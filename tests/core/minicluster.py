@@ -266,7 +266,9 @@ class MiniCluster:
     def all_ended(self) -> bool:
         """Whether all accepted evaluations are over, durably."""
         accepted = {r.evaluation for r in self.log.records if isinstance(r, rec.Accepted)}
-        return self.log.durable == len(self.log.records) and bool(accepted) and accepted <= set(self.log.ended)
+        return (
+            self.log.durable == len(self.log.records) and bool(accepted) and accepted <= set(self.log.ended)
+        )
 
     def _step(self) -> None:
         tick = self.now + 1.0
@@ -333,7 +335,9 @@ class MiniCluster:
             return
         if isinstance(effect.message, m.Answered) and self.batch == 1:
             self._check_answered(effect.message)
-        arrival = max(self.now + self.random.uniform(0.0005, 0.02), self._last.get((sender, effect.node), 0.0))
+        arrival = max(
+            self.now + self.random.uniform(0.0005, 0.02), self._last.get((sender, effect.node), 0.0)
+        )
         self._last[sender, effect.node] = arrival
         self.messages.append((sender, effect.node, effect.message))
 
@@ -396,7 +400,9 @@ class MiniCluster:
                 life.runners.pop(opened.session, None)
             self.tell(life.name, ev.SessionSaid(session=opened.session, messages=messages))
 
-        runner = FakeRunner(self.suites[opened.package], opened, say, self.once, self.pace, self.ran, self.batch)
+        runner = FakeRunner(
+            self.suites[opened.package], opened, say, self.once, self.pace, self.ran, self.batch
+        )
         life.runners[opened.session] = (runner, runner.life())
         self._go_on(life, opened.session)
 

@@ -107,15 +107,9 @@ def test_what_may_be_left_out(tree: Tree) -> None:
 
 
 def test_dev_is_a_last_resort(tree: Tree) -> None:
-    made = plan(tree({"pyproject.toml": PROJECT + group("dev") + extra("dev")}), Options())
-    assert made.optional == ("group dev", "extra dev")
-    assert plan(made_root(tree), Options(groups=("dev",))).optional == ("extra dev",)
-
-
-def made_root(tree: Tree) -> Path:
-    root = tree.__closure__[0].cell_contents / "project"  # type: ignore[attr-defined,index]
-    assert isinstance(root, Path)
-    return root
+    root = tree({"pyproject.toml": PROJECT + group("dev") + extra("dev")})
+    assert plan(root, Options()).optional == ("group dev", "extra dev")
+    assert plan(root, Options(groups=("dev",))).optional == ("extra dev",)
 
 
 def test_a_project_that_may_not_build(tree: Tree) -> None:
@@ -148,7 +142,8 @@ def test_broken_files_are_named(tree: Tree, files: dict[str, str], words: str) -
     [
         (
             {
-                "pyproject.toml": '[build-system]\nrequires = ["setuptools-scm"]\n[project]\nname = "a"\ndynamic = ["version"]'
+                "pyproject.toml": '[build-system]\nrequires = ["setuptools-scm"]\n'
+                '[project]\nname = "a"\ndynamic = ["version"]\n'
             },
             True,
         ),
@@ -179,10 +174,13 @@ def test_the_submission_wins() -> None:
 
 
 def test_only_listed_variables_reach_children() -> None:
-    environ = {
-        **{"HOME": "/root", "AWS_SECRET_ACCESS_KEY": "x", "TESTRING_SECRET_FILE": "x", "PYTHONPATH": "x"},
-        **{"SSL_CERT_FILE": "a", "https_proxy": "b", "NO_PROXY": "c", "UV_INDEX_URL": "d", "PIP_CERT": "e"},
-        "UV_CACHE_DIR": "/elsewhere",
+    wanted = {
+        "SSL_CERT_FILE": "a",
+        "https_proxy": "b",
+        "NO_PROXY": "c",
     }
-    assert network_variables(environ) == {"SSL_CERT_FILE": "a", "https_proxy": "b", "NO_PROXY": "c"}
-    assert build_variables(environ) == {**network_variables(environ), "UV_INDEX_URL": "d", "PIP_CERT": "e"}
+    tools = {"UV_INDEX_URL": "d", "PIP_CERT": "e"}
+    others = {"HOME": "/root", "AWS_SECRET_ACCESS_KEY": "x", "PYTHONPATH": "x", "UV_CACHE_DIR": "/elsewhere"}
+    environ = {**others, **wanted, **tools}
+    assert network_variables(environ) == wanted
+    assert build_variables(environ) == {**wanted, **tools}

@@ -20,7 +20,14 @@ from proto.messages import Options
 
 SETUPTOOLS = '[build-system]\nrequires = ["setuptools"]\nbuild-backend = "setuptools.build_meta"\n'
 PROJECT = '[project]\nname = "thing"\nversion = "1"\n'
-FILES = 'import json, subprocess, sys, thing\n\ndef test_it():\n    child = subprocess.run([sys.executable, "-c", "import thing; print(thing.__file__)"], capture_output=True, text=True)\n    print(json.dumps(["HERE", thing.__file__, child.stdout.strip()]))\n'
+FILES = """
+import json, subprocess, sys, thing
+
+def test_it():
+    command = [sys.executable, "-c", "import thing; print(thing.__file__)"]
+    child = subprocess.run(command, capture_output=True, text=True)
+    print(json.dumps(["HERE", thing.__file__, child.stdout.strip()]))
+"""
 LAYOUTS = {
     "src": ("src/thing/__init__.py", ""),
     "flat": ("thing/__init__.py", ""),
@@ -81,6 +88,7 @@ def test_the_submission_overrides_what_the_project_pins(
         {
             "pyproject.toml": SETUPTOOLS
             + PROJECT
+            + '[tool.setuptools]\npy-modules = ["thing"]\n'
             + '[dependency-groups]\ntest = ["pytest==9.0.0", "iniconfig==2.0.0"]\n',
             "thing.py": "",
             "test_a.py": "import pytest, importlib.metadata as m\n"
@@ -163,11 +171,12 @@ def test_the_builds_log_is_kept(build: Callable[..., Environment]) -> None:
     assert "words of the build" in caught.value.log
 
 
-def test_a_python_that_is_not_here(build: Callable[..., Environment]) -> None:
+def test_a_python_that_is_not_here(environments: Environments) -> None:
     with pytest.raises(InterpreterError, match=r"no Python 3\.99 on this node"):
-        build({"test_a.py": ""}, python="3.99")
-    with pytest.raises(InterpreterError, match="not a version"):
-        build({"test_b.py": ""}, python="--help")
+        environments.uv_python("3.99")
+    for bad in ("--help", "/usr/bin/python3", "a\nb"):
+        with pytest.raises(InterpreterError, match="not a version"):
+            environments.uv_python(bad)
 
 
 def test_a_damaged_package_is_refused(environments: Environments, tmp_path: Path) -> None:

@@ -152,9 +152,8 @@ def test_an_interpreter_in_a_closed_home_is_copied(warden: Warden, site: Workspa
     """A copy is made once, keeps the exact version, and brings no installed packages along."""
     own = Path(sys.base_prefix, "bin", f"python{sys.version_info.major}.{sys.version_info.minor}").resolve()
     home = tmp_path / "home"
-    first = copy_interpreter(own, site.shared) if not (home / "x").exists() else own
     moved = home / "python"
-    shutil.copytree(first.parent.parent, moved, symlinks=True)
+    shutil.copytree(copy_interpreter(own, site.shared).parent.parent, moved, symlinks=True)
     home.chmod(0o700)
     found = Interpreters(warden, site).usable(moved / "bin" / own.name)
     assert found.path.is_relative_to(site.shared)

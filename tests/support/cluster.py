@@ -158,13 +158,14 @@ class Cluster:
         """Stop everything and check that nothing of it still runs."""
         self._remember()
         self.client.close()
-        self.embedded.stop()
+        killed = [name for name in self.embedded.stop() if name != "api"]
         _, left = psutil.wait_procs(list(self._seen.values()), timeout=GONE_SECONDS)
         shown = [_shown(process) for process in left]
         for process in left:
             process.kill()
         shutil.rmtree(self.top, ignore_errors=True)
         assert shown == [], f"processes left behind: {shown}"
+        assert killed == [], f"did not stop on SIGTERM: {killed}"
 
     def processes(self) -> list[psutil.Process]:
         """Everything that runs below this cluster's nodes now."""
