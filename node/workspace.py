@@ -108,7 +108,8 @@ class Workspace:
             self._own(self.clones, self.fetch_uid)
             self.build.mkdir(mode=0o700, exist_ok=True)
             self._own(self.build, self.build_uid)
-            for left in (*self.sessions.iterdir(), *self.clones.iterdir(), *self._short_tmps()):
+            stale = self.build.glob("tmp-*")
+            for left in (*self.sessions.iterdir(), *self.clones.iterdir(), *stale, *self._short_tmps()):
                 shutil.rmtree(left, ignore_errors=True)
         except OSError as error:
             raise SourceError(

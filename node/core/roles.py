@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import msgspec
 
-from node.core.election import Campaign, judge
+from node.core.election import Campaign, Candidacy, judge
 from node.core.failover import Witness
 from node.core.following import Following
 from node.core.journal import Journal
 from node.core.mastery import Mastery
 from node.core.timing import Timing
-from node.core.voters import partners
 from node.core.voting_events import BecomeMaster, Isolation, StepDown
 from node.core.voting_messages import (
     AppendAnswer,
     AppendEntries,
-    Epoch,
     Evidence,
     InstallSnapshot,
     LeaveVoters,
@@ -34,16 +32,12 @@ class Roles:
         self.node = node
         self.epoch = journal.log.last.epoch
         self.mastery: Mastery | None = None
-        self._campaign: Campaign | None = None
         self._journal = journal
         self._witness = witness
         self._timing = timing
         self._following = Following(journal, witness, now, timing.suspect)
         self._leaving = False
-        self._attempts = 0
-        """Candidacies since a master was last heard."""
-        self._election_at: float | None = None
-        self._wait(now, 0.0 if self._only_voter() else timing.ping)
+        self._candidacy = Candidacy(node, journal, witness, timing, now)
 
     @property
     def master(self) -> str:
@@ -52,9 +46,7 @@ class Roles:
     def next_deadline(self) -> float | None:
         if self.mastery is not None:
             return self.mastery.deadline
-        if self._campaign is not None:
-            return self._campaign.deadline
-        return self._election_at
+        return self._candidacy.deadline
 
     # --- time ---------------------------------------------------------------------------------
 
@@ -65,28 +57,22 @@ class Roles:
         if self.mastery is not None:
             self._reign(self.mastery, now)
             return
-        campaign = self._campaign
-        if campaign is not None and campaign.binding and not self._journal.ballot_written:
-            # A slow disk is no reason to raise the counter again: that would ask more of it.
-            campaign.deadline = now + campaign.patience
-            return
-        self._attempts += 1
-        self._campaign = None
-        self._stand(now, self._substitutes(now))
+        self._following.stop()
+        self._candidacy.tick(now, self.epoch)
 
     def overslept(self, now: float) -> None:
         """This process was paused: first listen, then suspect."""
         self._witness.overslept(now)
         if self.mastery is None and self._following.master:
-            self._campaign = None
-            self._wait(now, self._timing.suspect)
+            self._candidacy.give_up()
+            self._candidacy.wait(now, self._timing.suspect)
 
     def _reign(self, mastery: Mastery, now: float) -> None:
         lost = mastery.lost_partners(now)
         if lost:
             # Only a new epoch may count without the other voter: its ids must not collide with ours.
             self._step_down(now, f"going on without {' '.join(sorted(lost))}")
-            self._stand(now, lost)
+            self._candidacy.stand(now, lost)
             return
         mastery.heartbeat(now)
         isolated = not mastery.serving(now)
@@ -95,53 +81,7 @@ class Roles:
             if mastery.announced:
                 self._journal.tell(Isolation(isolated=isolated))
 
-    def _wait(self, now: float, seconds: float) -> None:
-        """Stand for election after ``seconds``, later by this voter's place in the order."""
-        required = self._required()
-        if not any(self.node in voters for voters in required):
-            self._election_at = None
-            return
-        newest = self._journal.log.voters
-        rank = newest.index(self.node) if self.node in newest else len(newest)
-        self._election_at = now + seconds + rank * self._timing.stagger
-
-    def _required(self) -> tuple[tuple[str, ...], ...]:
-        return self._journal.log.required(self._journal.commit)
-
-    def _only_voter(self) -> bool:
-        return self._required() == ((self.node,),)
-
     # --- election -----------------------------------------------------------------------------
-
-    def _substitutes(self, now: float) -> frozenset[str]:
-        journal, epoch = self._journal, self.epoch
-        return frozenset(
-            other
-            for other in partners(self._required(), self.node)
-            if self._witness.backup_stands_in(other, epoch, journal.durable, now)
-        )
-
-    def _stand(self, now: float, standing_in: frozenset[str]) -> None:
-        self._wait(now, 0.0)
-        if self._election_at is None:
-            return
-        self._following.stop()
-        # Odd spacing by rank: two candidates that split the vote once do not meet again.
-        patience = self._timing.suspect / 2 + 1.4 * (self._election_at - now)
-        epoch = Epoch(self._journal.counter + 1, self.node)
-        self._campaign = Campaign(self.node, epoch, standing_in, now, patience)
-        self._canvass(self._campaign, now)
-
-    def _canvass(self, campaign: Campaign, now: float) -> None:
-        """Ask; and go on at once if nobody else is needed."""
-        if not campaign.binding and campaign.won(self._required()):
-            campaign.bind(self._journal)
-            # The voters write before they answer: give slower disks more time at each attempt.
-            campaign.deadline = now + campaign.patience * min(self._attempts + 1, 6)
-        request = campaign.request(self._journal)
-        others = {node for voters in self._required() for node in voters} - {self.node}
-        for node in sorted(others - campaign.standing_in):
-            self._journal.send(node, request)
 
     def on_vote_request(self, node: str, message: PreVote | Vote, now: float) -> None:
         before = self._journal.counter, self._journal.voted
@@ -150,7 +90,7 @@ class Roles:
         if (self._journal.counter, self._journal.voted) != before:
             self._yield_to(now, f"{node} stands in {message.epoch}")
             if answer.granted:
-                self._wait(now, self._timing.suspect)
+                self._candidacy.wait(now, self._timing.suspect)
         if self.mastery is not None:
             self.mastery.asked_for_vote(node, now)
 
@@ -160,40 +100,26 @@ class Roles:
         return self._following.hears_master(now)
 
     def on_vote_answer(self, node: str, message: VoteAnswer, now: float) -> None:
-        campaign = self._campaign
         if message.counter > self._journal.counter:
             self._journal.raise_counter(message.counter)
             self._yield_to(now, f"{node} knows counter {message.counter}")
             return
-        if (
-            campaign is None
-            or not message.granted
-            or (message.epoch, message.binding) != (campaign.epoch, campaign.binding)
-        ):
-            return
-        campaign.yes.add(node)
-        if campaign.binding:
-            self._maybe_reign(campaign, now)
-        elif campaign.won(self._required()):
-            self._canvass(campaign, now)
+        campaign = self._candidacy.on_answer(node, message, now)
+        if campaign is not None:
+            self._reign_in(campaign, now)
 
     def written(self, now: float) -> None:
         """Something reached the disk: a vote for oneself counts now, and so do records."""
-        campaign, journal = self._campaign, self._journal
-        if campaign is not None and campaign.binding and journal.ballot_written:
-            campaign.yes.add(self.node)
-            campaign.deadline = max(campaign.deadline, now + campaign.patience)
-            self._maybe_reign(campaign, now)
+        campaign = self._candidacy.written(now)
+        if campaign is not None:
+            self._reign_in(campaign, now)
         elif self.mastery is not None:
             self.mastery.advance()
         else:
             self._following.written(now)
 
-    def _maybe_reign(self, campaign: Campaign, now: float) -> None:
-        if not campaign.won(self._required()):
-            return
-        self._campaign = None
-        self._attempts = 0
+    def _reign_in(self, campaign: Campaign, now: float) -> None:
+        self._candidacy.succeed()
         self.epoch = campaign.epoch
         self.mastery = Mastery(
             campaign.epoch, self._journal, self._witness, self._timing, campaign.standing_in, now
@@ -219,10 +145,9 @@ class Roles:
 
     def _yield_to(self, now: float, reason: str) -> None:
         """A higher counter exists: be master or candidate no more."""
-        self._campaign = None
-        if self.mastery is not None:
-            self._step_down(now, reason)
-        self._wait(now, self._timing.ping)
+        self._candidacy.give_up()
+        self._step_down(now, reason)
+        self._candidacy.wait(now, self._timing.ping)
 
     def _step_down(self, now: float, reason: str) -> None:
         mastery = self.mastery
@@ -232,7 +157,7 @@ class Roles:
         if mastery.announced:
             self._journal.tell(StepDown(epoch=mastery.epoch, reason=reason))
         self._following.stop()
-        self._wait(now, self._timing.ping)
+        self._candidacy.wait(now, self._timing.ping)
 
     # --- the master's words -------------------------------------------------------------------
 
@@ -243,25 +168,24 @@ class Roles:
             answer = self._following.refusal(message, 0, now)
             journal.send(epoch.node, msgspec.structs.replace(answer, following=self.epoch))
             return
-        if epoch != self.epoch or self._campaign is not None or self.mastery is not None:
+        if epoch != self.epoch or self._candidacy.campaign is not None:
             self._step_down(now, f"{epoch.node} is master of {epoch}")
-            self._campaign = None
             self.epoch = epoch
             if epoch.counter > journal.counter:
                 journal.raise_counter(epoch.counter)
         self._following.begin(epoch)
-        self._attempts = 0
+        self._candidacy.succeed()
         if isinstance(message, AppendEntries):
             self._following.on_append(message, now)
         else:
             self._following.on_snapshot(message, now)
-        self._wait(now, self._timing.suspect)
+        self._candidacy.wait(now, self._timing.suspect)
         if self._leaving:
             self._ask_to_leave()
 
     def snapshot_fetched(self, upto: Mark, voters: tuple[str, ...], now: float) -> None:
         if self._following.master and self._following.install(upto, voters):
-            self._wait(now, self._timing.suspect)
+            self._candidacy.wait(now, self._timing.suspect)
 
     def on_append_answer(self, node: str, message: AppendAnswer, now: float) -> None:
         if message.counter > self._journal.counter:
@@ -275,9 +199,9 @@ class Roles:
                 self._resign(self.mastery, now)
 
     def on_resigned(self, message: Resigned, now: float) -> None:
-        if message.epoch == self.epoch and self.mastery is None and self._campaign is None:
+        if message.epoch == self.epoch and self.mastery is None and self._candidacy.campaign is None:
             self._following.stop()
-            self._wait(now, 0.0)
+            self._candidacy.wait(now, 0.0)
 
     # --- peers --------------------------------------------------------------------------------
 
@@ -286,14 +210,14 @@ class Roles:
         if node == self.node or not self._witness.died(node, incarnation):
             return
         if report:
-            others = {voter for voters in self._required() for voter in voters} - {self.node, node}
+            others = {voter for voters in self._candidacy.required() for voter in voters} - {self.node, node}
             for other in sorted(others):
                 self._journal.send(other, Evidence(node=node, incarnation=incarnation))
         if self.mastery is not None:
             self.mastery.heartbeat(now)
             self.mastery.advance()
         elif node == self._following.master:
-            self._wait(now, 0.0)
+            self._candidacy.wait(now, 0.0)
 
     def came_up(self, node: str, incarnation: int, now: float) -> None:
         self._witness.came_up(node, incarnation, now)
@@ -316,14 +240,14 @@ class Roles:
 
     def validate(self) -> None:
         """Raises AssertionError if two roles are held at once."""
-        assert self.mastery is None or self._campaign is None, self.describe()
+        assert self.mastery is None or self._candidacy.campaign is None, self.describe()
         assert self.mastery is None or self.mastery.epoch == self.epoch, self.describe()
 
     def describe(self) -> str:
         """The role in a few words."""
         if self.mastery is not None:
             return self.mastery.describe()
-        if self._campaign is not None:
-            stage = "candidate" if self._campaign.binding else "asking"
-            return f"{stage} for {self._campaign.epoch}, yes from {' '.join(sorted(self._campaign.yes))}"
+        campaign = self._candidacy.campaign
+        if campaign is not None:
+            return campaign.describe()
         return f"follows {self._following.master or 'nobody'} in {self.epoch}"

@@ -24,6 +24,7 @@ from node.environment.kept import Environment, Record, keep, key_of, load
 from node.environment.uv import Uv, failure
 from node.sources.limits import ArchiveLimits, disk_error
 from node.sources.packing import unpack
+from node.treecopy import tree_bytes
 from node.workspace import Workspace
 from proto.messages import Options
 
@@ -31,6 +32,8 @@ T = TypeVar("T")
 log = logging.getLogger("testring.environment")
 BUILD_ROOM = 256 << 20
 """Bytes that must be free before a build starts."""
+CACHE_SHARE = 0.25
+"""uv's downloads may take this part of ``limit`` in addition."""
 
 
 @dataclass(kw_only=True)
@@ -143,6 +146,17 @@ class Environments:
             except BaseException:
                 _in_pool(shutil.rmtree, final, True)
                 raise
+            finally:
+                self._trim_cache()
+
+    def _trim_cache(self) -> None:
+        """Start uv's download cache anew when it has outgrown its share and no other build reads it."""
+        cache = self.site.build / "cache"
+        if _in_pool(tree_bytes, cache) > self.limit * CACHE_SHARE and len(self._building) == 1:
+            # No switch of greenlets between the check and the rename.
+            gone = self.site.build / f"tmp-{secrets.token_hex(4)}"
+            cache.rename(gone)
+            gevent.get_hub().threadpool.spawn(shutil.rmtree, gone, True)
 
     def _base(self, interpreter: Interpreter) -> Environment:
         """The ready environment that holds pytest alone, for projects that declare nothing."""

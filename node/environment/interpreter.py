@@ -56,6 +56,7 @@ class Interpreters:
             for candidate in _others():
                 found = self._probe(candidate)
                 if found is not None:
+                    self._found[str(own.resolve())] = found
                     return found
             raise
 

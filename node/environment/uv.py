@@ -59,8 +59,12 @@ class Uv:
     def find_python(self, request: str) -> Finished:
         """Ask uv, as the node's own uid, where the Python ``request`` is; its path is the output."""
         home = self.environ.get("HOME", "/")
-        path = self.environ.get("PATH", "/usr/local/bin:/usr/bin:/bin")
-        env = {**build_variables(self.environ), "PATH": path, "HOME": home, "NO_COLOR": "1"}
+        env = {
+            **build_variables(self.environ),
+            "PATH": _search_path(self.environ),
+            "HOME": home,
+            "NO_COLOR": "1",
+        }
         env["UV_PYTHON_DOWNLOADS"] = "never"
         return self.warden.run(
             Job(
@@ -132,6 +136,14 @@ def _reason(log: str) -> str:
         text = " ".join(word.strip(" ×╰─▶├│") for word in words)
         return " ".join(text.removeprefix("error:").split())
     return ""
+
+
+def _search_path(environ: Mapping[str, str]) -> str:
+    """PATH with pyenv's installations in place of its shims: a shim of an inactive version only fails."""
+    folders = environ.get("PATH", "/usr/local/bin:/usr/bin:/bin").split(":")
+    plain = [folder for folder in folders if Path(folder).name != "shims"]
+    versions = Path(environ.get("PYENV_ROOT") or Path(environ.get("HOME", "/"), ".pyenv")) / "versions"
+    return ":".join((*plain, *(str(folder) for folder in sorted(versions.glob("3.*/bin")))))
 
 
 def _find(site: Workspace) -> Path:

@@ -221,6 +221,11 @@ def test_what_is_not_in_use_goes_when_the_disk_share_is_full(
     again = Environments(uv=environments.uv, site=site, interpreters=environments.interpreters, limit=0)
     again.restore()
     assert again.get(package.path, package.sha256, Options()) == used
+    other = pack(tmp_path / "project", tmp_path)
+    third = again.get(other.path, other.sha256, Options(requirements=("iniconfig",)))
+    assert not (site.build / "cache").exists(), "so do uv's downloads"
+    again.release(third)
+    assert not third.tree.exists()
     environments.release(used)
     again.release(used)
     assert not used.tree.exists()

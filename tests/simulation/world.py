@@ -44,7 +44,6 @@ from node.core.voting_messages import VotingMessage
 from tests.simulation.checks import Ledger, Violation
 from tests.simulation.disk import Disk
 
-
 MOST_EVENTS = 50_000
 """Far more than any run needs; two nodes that answer each other for ever reach it at once."""
 
