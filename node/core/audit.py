@@ -42,8 +42,10 @@ class Audit:
             if not session.opened or session.closing:
                 continue
             selected = self._compare(work, session)
-            for start in range(0, len(selected), SELECT_MOST):
-                effects.append(give(session, Piece("", tuple(selected[start : start + SELECT_MOST]))))
+            effects += [
+                give(session, Piece("", tuple(selected[start : start + SELECT_MOST])))
+                for start in range(0, len(selected), SELECT_MOST)
+            ]
             session.closing = True
             work.audited = True
             effects.append(fx.Send(node=session.node, message=m.CloseSession(session=session.id)))

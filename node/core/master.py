@@ -10,6 +10,7 @@ from node.core import records as rec
 from node.core.answers import accepted, cancelling, health, known, refused
 from node.core.evaluation import Ledger
 from node.core.lifecycle import Lifecycle
+from node.core.losses import Losses
 from node.core.membership import Roster
 from node.core.progress import Progress
 from node.core.scheduler import Scheduler
@@ -43,6 +44,7 @@ class Master:
         self.lifecycle = Lifecycle(settings, self.ledger, self._record)
         self._scheduler = Scheduler(roster, self._number)
         self._progress = Progress(settings, self._scheduler, self._record, self._tell)
+        self._losses = Losses(settings, self._record, self._progress.audit)
         self._where: dict[AssignmentId, tuple[int, int]] = {}
 
     # --- what happens -----------------------------------------------------------------------
@@ -109,7 +111,9 @@ class Master:
         if isinstance(query, m.GetNetwork):
             return [fx.Answer(ticket=event.ticket, status=200, body=self.roster.network())]
         if isinstance(query, m.GetHealth):
-            body = health(self._settings, self._node, self._epoch, now - self._since, self.roster, self.ledger)
+            body = health(
+                self._settings, self._node, self._epoch, now - self._since, self.roster, self.ledger
+            )
             return [fx.Answer(ticket=event.ticket, status=200, body=body)]
         if isinstance(query, m.DrainNode):
             return self._drain(event.ticket, query.node)
@@ -130,7 +134,7 @@ class Master:
             return []
         for work in self.lifecycle.works.values():
             for session in [session for session in work.sessions.values() if session.node == node]:
-                self._progress.node_lost(work, session)
+                self._losses.node_lost(work, session)
                 self._where.pop(session.id, None)
         return self._announce()
 
@@ -173,9 +177,9 @@ class Master:
         elif isinstance(message, m.Done):
             session.assignments.pop(message.assignment, None)
         elif isinstance(message, m.HandedBack):
-            self._progress.handed_back(work, session, message)
+            self._losses.handed_back(work, session, message)
         elif isinstance(message, m.SessionEnded):
-            self._progress.ended(work, session, message)
+            self._losses.ended(work, session, message)
         return []
 
     def _find(self, message: AnyMessage) -> tuple[Work | None, Session | None]:
@@ -199,8 +203,8 @@ class Master:
         for work in works:
             if work.sessions and work.evaluation.state == "preparing":
                 self._record(rec.Began(evaluation=work.evaluation.id, state="running", at=self._at))
-            effects += self._progress.audit(work, now)
-        self.lifecycle.end_projects(self._at, self._progress.settle, self._scheduler.audit_due)
+            effects += self._progress.audit.advance(work, now, self._scheduler.give)
+        self.lifecycle.end_projects(self._at, self._progress.audit.settle, self._scheduler.audit_due)
         for evaluation in self.lifecycle.in_order():
             limit = evaluation.options.timeout_evaluation or self._settings.timeout_evaluation
             if evaluation.began and self._at >= evaluation.began + limit:

@@ -270,7 +270,9 @@ class Mastery:
         silent = {
             other
             for other in rules.partners(required, node)
-            if not self._witness.is_dead(other) and self._witness.master_goes_alone(other, now)
+            if other not in self._standing_in
+            and not self._witness.is_dead(other)
+            and self._witness.master_goes_alone(other, now)
         }
         if not silent:
             return frozenset()

@@ -89,11 +89,12 @@ class Worker:
         """Leave in order: end the sessions once what runs is done, at the latest at the deadline."""
         self.draining = True
         self.drain_deadline = now + self._settings.drain_seconds
-        return [
+        effects: list[fx.AnyEffect] = [
             fx.WithdrawInSession(session=key, assignment=assignment)
             for key, session in self.sessions.items()
             for assignment in sorted(session.assignments)
-        ] + [fx.EndSession(session=key, kill=False, why="drain") for key in self.sessions]
+        ]
+        return effects + [fx.EndSession(session=key, kill=False, why="drain") for key in self.sessions]
 
     def drained(self) -> bool:
         """Whether nothing runs and every verdict is answered."""

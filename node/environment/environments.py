@@ -173,8 +173,9 @@ class Environments:
         return self._shared(key, make)
 
     def _interpreter(self, request: str) -> Interpreter:
-        if not request:
-            return self.interpreters.default()
+        default = self.interpreters.default()
+        if not request or f"{default.version}.".startswith(f"{request}."):
+            return default
         found = self.uv_python(request)
         return self.interpreters.usable(found)
 

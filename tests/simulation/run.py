@@ -14,6 +14,8 @@ from tests.simulation.world import Node, World
 TIMING = Timing(ping=0.5, suspect=1.6, lease=2.4, stagger=0.25, confirm=0.4, redial=0.2)
 FAULTS_END = 14.0
 SETTLE = 60.0
+MOST_EPOCHS = 40
+"""More than any 14 s of faults explain: somebody stands for election again and again."""
 
 
 @dataclass(frozen=True)
@@ -290,6 +292,8 @@ def check_end(world: World) -> None:
     for node in world.nodes.values():
         if node.replica is not None:
             node.replica.validate()
+            if node.replica.journal.counter > MOST_EPOCHS:
+                raise Violation(f"an election storm: {node.replica.story()}")
             journal = node.replica.journal
             world.ledger.check_disk(node.name, node.disk, min(node.replica.commit, journal.durable))
     master = next((n for n in world.nodes.values() if n.replica is not None and n.replica.acting), None)

@@ -21,6 +21,9 @@ class Stage:
     """A world that takes one command at a time."""
 
     def __init__(self) -> None:
+        self._fresh()
+
+    def _fresh(self) -> None:
         self.world = World(0, LAN, trace=True)
         self._rosters()
 
@@ -71,7 +74,7 @@ class Stage:
             case "heal":
                 world.heal()
             case "fresh":
-                self.__init__()  # type: ignore[misc]
+                self._fresh()
                 return []
             case "expect":
                 self._expect(words)

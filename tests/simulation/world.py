@@ -180,9 +180,13 @@ class World:
         """The kernel of a dead process answers with FIN or RST whoever can reach it."""
         for other in self.nodes.values():
             if other.up and not self.cut(dead, other):
-                delay = self.weather.delay + self.random.random() * self.weather.jitter
-                evidence = PeerDied(node=dead.name, incarnation=dead.incarnation)
-                self.at(self.now + delay, self.post, other, other.incarnation, evidence)
+                self.evidence(dead, other)
+
+    def evidence(self, dead: Node, witness: Node) -> None:
+        """One node will see, rightly or not, that this incarnation is dead."""
+        delay = self.weather.delay + self.random.random() * self.weather.jitter
+        event = PeerDied(node=dead.name, incarnation=dead.incarnation)
+        self.at(self.now + delay, self.post, witness, witness.incarnation, event)
 
     def leave(self, node: Node) -> None:
         """Drain: the node wants out of the voters, and stays up until it is told."""

@@ -1,0 +1,181 @@
+"""What is lost and comes back: runners that die, nodes that go, assignments that are handed back.
+
+The started test is the suspect and nobody else: it is retried alone once, and a second death is its
+verdict. Losing a node is no test's fault until it happens often.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from node.core import records as rec
+from node.core.audit import Audit
+from node.core.settings import CoreSettings
+from node.core.work import Assignment, Piece, Session, Work
+from proto import messages as m
+from proto.messages import TestId
+
+
+class Losses:
+    """Puts what has no verdict back into the queue.
+
+    Args:
+        record: makes a record part of the state and of the log.
+        audit: is told when its session ends.
+    """
+
+    def __init__(self, settings: CoreSettings, record: Callable[[rec.AnyRecord], None], audit: Audit) -> None:
+        self._settings = settings
+        self._record = record
+        self._audit = audit
+
+    def ended(self, work: Work, session: Session, message: m.SessionEnded) -> None:
+        """A runner is gone: its suspect is retried alone, the rest elsewhere; nobody else is blamed."""
+        work.sessions.pop(session.id, None)
+        if session.purpose == "audit":
+            self._audit_ended(work, session, message)
+            return
+        if message.how in ("unbuildable", "unusable"):
+            self._unusable(work, message)
+            return
+        if message.how in ("died", "output") and not message.suspect and not message.collecting:
+            work.start_failures += 1
+            if work.start_failures > 2:
+                self._fail(work, "start", message)
+                return
+        for assignment in session.assignments.values():
+            suspect = message.suspect if assignment.id == message.assignment else None
+            collecting = message.collecting if assignment.id == message.assignment else ""
+            self._put_back(work, assignment, suspect, collecting, message)
+
+    def node_lost(self, work: Work, session: Session) -> None:
+        """The session's node is gone: the loss is charged to the tests that ran."""
+        work.sessions.pop(session.id, None)
+        if session.purpose == "audit":
+            return
+        for assignment in session.assignments.values():
+            test = assignment.running
+            alone = False
+            if test is not None:
+                work.losses[test] = work.losses.get(test, 0) + 1
+                alone = work.losses[test] >= self._settings.losses_alone
+                if work.losses[test] >= self._settings.losses_most:
+                    name = self._module_of(work, assignment, test)
+                    self._verdict(
+                        work, name, test, "lost", f"its node was lost {work.losses[test]} times under it"
+                    )
+            self._requeue(work, assignment, test if alone else None)
+
+    def handed_back(self, work: Work, session: Session, message: m.HandedBack) -> None:
+        """Not begun and will not be: it waits again."""
+        assignment = session.assignments.pop(message.assignment, None)
+        if assignment is not None:
+            self._requeue(work, assignment, None)
+
+    def _put_back(
+        self,
+        work: Work,
+        assignment: Assignment,
+        suspect: TestId | None,
+        collecting: str,
+        message: m.SessionEnded,
+    ) -> None:
+        if suspect is not None and message.how != "timeout":
+            name = self._module_of(work, assignment, suspect)
+            if self._died_twice(work, name, suspect):
+                self._verdict(work, name, suspect, "crashed", message.message, message.log)
+                suspect = None
+        elif collecting:
+            name = collecting
+            test = TestId(name)
+            if message.how == "timeout" or self._died_twice(work, name, None):
+                outcome: m.Outcome = "timeout" if message.how == "timeout" else "crashed"
+                self._verdict(
+                    work, name, test, outcome, f"while it was collected: {message.message}", message.log
+                )
+            else:
+                work.requeue(Piece(name, assignment.piece.select, alone=True))
+            if name == assignment.piece.module:
+                return
+        self._requeue(work, assignment, suspect)
+
+    def _died_twice(self, work: Work, module: str, test: TestId | None) -> bool:
+        key = (module, test)
+        work.deaths[key] = work.deaths.get(key, 0) + 1
+        return work.deaths[key] > 1
+
+    def _requeue(self, work: Work, assignment: Assignment, alone: TestId | None) -> None:
+        """What has no outcome yet waits again; ``alone`` in a session of its own."""
+        piece = assignment.piece
+        tests = work.project.modules
+        if not piece.select and not work.project.module(piece.module).planned:
+            work.requeue(Piece(piece.module, alone=piece.alone))
+            return
+        if piece.select:
+            left = [
+                test
+                for test in piece.select
+                if not any(
+                    test in mod.tests and (mod.tests[test].verdict or mod.tests[test].provisional)
+                    for mod in ([tests[piece.module]] if piece.module in tests else tests.values())
+                )
+            ]
+        else:
+            left = list(work.project.module(piece.module).missing())
+        others = tuple(test for test in left if test != alone)
+        if others:
+            work.requeue(Piece(piece.module, others))
+        if alone is not None and alone in left:
+            work.requeue(Piece(piece.module, (alone,), alone=True))
+
+    def _module_of(self, work: Work, assignment: Assignment, test: TestId) -> str:
+        if assignment.piece.module:
+            return assignment.piece.module
+        for module in work.project.modules.values():
+            if test in module.tests:
+                return module.name
+        return test.nodeid.split("::")[0]
+
+    def _verdict(
+        self, work: Work, module: str, test: TestId, outcome: m.Outcome, message: str, log: str = ""
+    ) -> None:
+        evaluation, project = work.key
+        if test not in work.project.module(module).tests:
+            self._record(rec.Planned(evaluation=evaluation, project=project, module=module, tests=(test,)))
+        self._record(
+            rec.Attempted(
+                evaluation=evaluation,
+                project=project,
+                module=module,
+                test=test,
+                outcome=outcome,
+                final=True,
+                message=message,
+                traceback=log,
+            )
+        )
+
+    def _unusable(self, work: Work, message: m.SessionEnded) -> None:
+        if work.project.listed:
+            # It has worked elsewhere: this node cannot; the pieces wait for others.
+            work.start_failures += 1
+            if work.start_failures <= 3:
+                return
+        self._fail(work, "build" if message.how == "unbuildable" else "start", message)
+
+    def _fail(self, work: Work, phase: str, message: m.SessionEnded) -> None:
+        evaluation, project = work.key
+        self._record(
+            rec.ProjectFailed(
+                evaluation=evaluation,
+                project=project,
+                phase="build" if phase == "build" else "start",
+                message=message.message,
+                log=message.log,
+            ),
+        )
+
+    def _audit_ended(self, work: Work, session: Session, message: m.SessionEnded) -> None:
+        if message.how == "closed" and not session.assignments:
+            return
+        self._audit.failed(work, message)
