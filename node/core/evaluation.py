@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from node.core import records as rec
 from proto.messages import Options, Outcome, TestId
 
+FAILURES = frozenset({"failed", "error", "timeout", "crashed"})
+"""Outcomes that pytest would stop at under ``-x``."""
+
 
 @dataclass(slots=True)
 class TestState:
@@ -81,6 +84,8 @@ class Evaluation:
     accepted: float
     state: str = "queued"
     began: float = 0.0
+    failures: int = 0
+    """Tests seen to fail, for ``-x`` and ``--maxfail``."""
 
 
 class Ledger:
@@ -118,7 +123,11 @@ class Ledger:
             del self.evaluations[record.evaluation]
             self.requests.pop(evaluation.request, None)
         else:
-            _apply_to_project(evaluation.projects[record.project], record)
+            project = evaluation.projects[record.project]
+            if isinstance(record, rec.Attempted) and record.outcome in FAILURES:
+                seen = project.module(record.module).tests.get(record.test)
+                evaluation.failures += seen is None or seen.provisional is None
+            _apply_to_project(project, record)
 
 
 def _apply_to_project(project: Project, record: rec.AnyRecord) -> None:

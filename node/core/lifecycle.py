@@ -7,7 +7,7 @@ from collections.abc import Callable
 from node.core import effects as fx
 from node.core import records as rec
 from node.core.audit import fingerprint
-from node.core.evaluation import Evaluation, Ledger
+from node.core.evaluation import Evaluation, Ledger, Project
 from node.core.settings import CoreSettings
 from node.core.work import Piece, Work
 from proto import messages as m
@@ -31,6 +31,7 @@ class Lifecycle:
         self._cloning: set[tuple[int, int]] = set()
         self.works: dict[tuple[int, int], Work] = {}
         self.cancelling: set[int] = set()
+        self._cut_short: dict[int, str] = {}
 
     def in_order(self) -> list[Evaluation]:
         """Unfinished evaluations: higher priority first, then in order of submission."""
@@ -118,6 +119,8 @@ class Lifecycle:
                     del self.works[work.key]
             elif project.listed and not work.pieces_left and not work.sessions and not due(work):
                 confirmed = settle(work)
+                if not any(module.tests for module in project.modules.values()):
+                    work.notes.append("no tests were found")
                 self._conserve(work, "lost", "no verdict was ever given")
                 self._record(
                     rec.ProjectEnded(
@@ -140,7 +143,7 @@ class Lifecycle:
                 self._stop(evaluation, at, "cancelled", "cancelled on request")
         elif all(project.state for project in evaluation.projects) and not busy:
             ran = any(project.state == "finished" for project in evaluation.projects)
-            detail = "" if ran else "no project could be run"
+            detail = self._cut_short.pop(evaluation.id, "") if ran else "no project could be run"
             self._record(
                 rec.Ended(
                     evaluation=evaluation.id, state="finished" if ran else "failed", at=at, detail=detail
@@ -172,34 +175,69 @@ class Lifecycle:
                 )
             )
 
-    def expire(self, evaluation: Evaluation, at: float) -> list[fx.AnyEffect]:
-        """The evaluation's time is over: what runs is ``timeout``, the rest ``notrun``."""
+    def limits(self, now_at: float) -> list[fx.AnyEffect]:
+        """End evaluations whose time is over or whose ``--maxfail`` is reached."""
+        effects: list[fx.AnyEffect] = []
+        for evaluation in self.in_order():
+            limit = evaluation.options.timeout_evaluation or self._settings.timeout_evaluation
+            most = max_failures(evaluation.options.pytest_args)
+            if evaluation.id in self._cut_short:
+                continue
+            if evaluation.began and now_at >= evaluation.began + limit:
+                effects += self._cut(
+                    evaluation, f"the evaluation's time limit of {limit:g} s came first", "timeout"
+                )
+            elif most and evaluation.failures >= most:
+                effects += self._cut(evaluation, f"stopped after {evaluation.failures} failures", "notrun")
+        return effects
+
+    def _cut(self, evaluation: Evaluation, why: str, running: Outcome) -> list[fx.AnyEffect]:
+        """What runs gets the outcome ``running``, the rest is ``notrun``."""
+        self._cut_short[evaluation.id] = why
         effects: list[fx.AnyEffect] = []
         for work in [work for key, work in self.works.items() if key[0] == evaluation.id]:
             for session in work.sessions.values():
                 for assignment in session.assignments.values():
                     if assignment.running is not None:
-                        self._expire_running(work, assignment.running)
+                        self._end_running(work, assignment.running, running, why)
                 effects.append(
                     fx.Send(node=session.node, message=m.CloseSession(session=session.id, kill=True))
                 )
             work.queue.clear()
-            work.gave_up = work.gave_up or "the evaluation's time limit came first"
+            work.gave_up = work.gave_up or why
         for project in evaluation.projects:
             if not project.state:
-                self._conserve(Work(evaluation, project), "notrun", "the evaluation's time limit came first")
+                self._stand(evaluation, project)
+                self._conserve(Work(evaluation, project), "notrun", why)
                 self._record(
                     rec.ProjectEnded(
                         evaluation=evaluation.id,
                         project=project.index,
                         state="finished",
                         confirmed=False,
-                        notes=("the evaluation's time limit came first",),
+                        notes=(why,),
                     )
                 )
         return effects
 
-    def _expire_running(self, work: Work, test: TestId) -> None:
+    def _stand(self, evaluation: Evaluation, project: Project) -> None:
+        """Failures that were not confirmed stand as they were seen."""
+        for module in project.modules.values():
+            for test in module.unconfirmed():
+                outcome = module.tests[test].provisional
+                if outcome is not None:
+                    self._record(
+                        rec.Settled(
+                            evaluation=evaluation.id,
+                            project=project.index,
+                            module=module.name,
+                            test=test,
+                            outcome=outcome,
+                            unconfirmed=True,
+                        )
+                    )
+
+    def _end_running(self, work: Work, test: TestId, outcome: Outcome, why: str) -> None:
         for module in work.project.modules.values():
             state = module.tests.get(test)
             if state is not None and state.verdict is None:
@@ -209,9 +247,27 @@ class Lifecycle:
                         project=work.key[1],
                         module=module.name,
                         test=test,
-                        outcome="timeout",
+                        outcome=outcome,
                         final=True,
-                        message="it ran when the evaluation's time limit came",
+                        message=f"it ran when {why}",
                     )
                 )
                 return
+
+
+def max_failures(pytest_args: tuple[str, ...]) -> int:
+    """How many failures end the evaluation, from ``-x`` and ``--maxfail``; 0 for no limit."""
+    most = 0
+    for position, argument in enumerate(pytest_args):
+        following = pytest_args[position + 1] if position + 1 < len(pytest_args) else ""
+        if argument in ("-x", "--exitfirst"):
+            most = 1
+        elif argument.startswith("--maxfail="):
+            most = _number(argument.partition("=")[2])
+        elif argument == "--maxfail":
+            most = _number(following)
+    return most
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0

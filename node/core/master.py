@@ -63,7 +63,8 @@ class Master:
         self._at = event.at
         repeated = self.ledger.requests.get(event.request)
         if repeated is not None:
-            return [accepted(event.ticket, repeated)]
+            self._waiting.append(accepted(event.ticket, repeated))
+            return []
         if len(self.ledger.evaluations) >= self._settings.max_queue:
             return [
                 refused(
@@ -205,10 +206,7 @@ class Master:
                 self._record(rec.Began(evaluation=work.evaluation.id, state="running", at=self._at))
             effects += self._progress.audit.advance(work, now, self._scheduler.give)
         self.lifecycle.end_projects(self._at, self._progress.audit.settle, self._scheduler.audit_due)
-        for evaluation in self.lifecycle.in_order():
-            limit = evaluation.options.timeout_evaluation or self._settings.timeout_evaluation
-            if evaluation.began and self._at >= evaluation.began + limit:
-                effects += self.lifecycle.expire(evaluation, self._at)
+        effects += self.lifecycle.limits(self._at)
         self._where = {
             assignment: work.key
             for work in self.lifecycle.works.values()

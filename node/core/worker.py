@@ -34,6 +34,7 @@ class Worker:
         self._settings = settings
         self._node = node
         self.sessions: dict[AssignmentId, LocalSession] = {}
+        self._deferred: dict[AssignmentId, m.OpenSession] = {}
         self._unanswered: dict[AssignmentId, Unanswered] = {}
         self.master = ""
         self.draining = False
@@ -49,15 +50,17 @@ class Worker:
         if isinstance(message, m.Welcome):
             return self._welcome(message)
         if isinstance(message, m.OpenSession):
-            self.sessions[message.session] = LocalSession(message)
-            return [fx.StartSession(open=message, master=self.master)]
+            return self._open(message)
         if isinstance(message, m.Run):
             session = self.sessions.get(message.session)
             if session is None:
-                return [self._tell(m.HandedBack(assignment=message.assignment, tests=message.select))]
+                return self._tell(m.HandedBack(assignment=message.assignment, tests=message.select))
             session.assignments.add(message.assignment)
             return [fx.RunInSession(run=message)]
         if isinstance(message, m.CloseSession):
+            if message.session in self._deferred:
+                del self._deferred[message.session]
+                return self._tell(m.SessionEnded(session=message.session, how="killed"))
             if message.session not in self.sessions:
                 return []
             return [fx.EndSession(session=message.session, kill=message.kill, why="the master ended it")]
@@ -81,7 +84,9 @@ class Worker:
                 local.assignments.discard(message.assignment)
             elif isinstance(message, m.SessionEnded):
                 self.sessions.pop(session, None)
-            effects.append(self._tell(message))
+                for waiting in list(self._deferred.values()):
+                    effects += self._open(self._deferred.pop(waiting.session))
+            effects += self._tell(message)
         self._sweep()
         return effects
 
@@ -104,8 +109,17 @@ class Worker:
         """The drain's deadline has come: kill what is left."""
         return [fx.EndSession(session=key, kill=True, why="drain deadline") for key in self.sessions]
 
+    def _open(self, message: m.OpenSession) -> list[fx.AnyEffect]:
+        """Start a session, once the slot's former one (void, being killed) is gone."""
+        if any(session.open.slot == message.slot for session in self.sessions.values()):
+            self._deferred[message.session] = message
+            return []
+        self.sessions[message.session] = LocalSession(message)
+        return [fx.StartSession(open=message, master=self.master)]
+
     def _welcome(self, message: m.Welcome) -> list[fx.AnyEffect]:
         void = set(message.void)
+        self._deferred.clear()
         effects: list[fx.AnyEffect] = []
         for key, session in self.sessions.items():
             if session.assignments & void or not session.assignments:
@@ -113,7 +127,8 @@ class Worker:
         for assignment in void:
             self._unanswered.pop(assignment, None)
         for waiting in self._unanswered.values():
-            effects += [self._tell(batch) for batch in waiting.batches]
+            for batch in waiting.batches:
+                effects += self._tell(batch)
         return effects
 
     def _number(self, message: m.Verdicts) -> m.Verdicts:
@@ -137,5 +152,6 @@ class Worker:
         for assignment in [a for a, w in self._unanswered.items() if not w.batches and a not in running]:
             del self._unanswered[assignment]
 
-    def _tell(self, message: AnyMessage) -> fx.AnyEffect:
-        return fx.Send(node=self.master or self._node, message=message)
+    def _tell(self, message: AnyMessage) -> list[fx.AnyEffect]:
+        """Without a master there is nobody to tell: what matters is reported again on rejoining."""
+        return [fx.Send(node=self.master, message=message)] if self.master else []

@@ -12,8 +12,6 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from tests.core.fakerunner import FakeRunner, FakeSuite
-
 from node.core import effects as fx
 from node.core import events as ev
 from node.core import records as rec
@@ -21,6 +19,7 @@ from node.core.cluster import ClusterState
 from node.core.settings import CoreSettings
 from proto import messages as m
 from proto.messages import AssignmentId, Options, TestId
+from tests.core.fakerunner import FakeRunner, FakeSuite
 
 EPOCH = 1_000_000_000.0
 """Unix time at virtual second 0."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from tests.core.fakerunner import suite
-from tests.core.minicluster import MiniCluster
 
 from node.core import records as rec
 from proto import messages as m
+from tests.core.fakerunner import suite
+from tests.core.minicluster import MiniCluster
 
 MIXED = "a: pass pass fail | b: skip pass xfail | c: pass error | d: pass pass pass"
 
@@ -118,7 +118,7 @@ def test_a_project_that_cannot_start_is_one_error(start: str) -> None:
     broken = type(broken)(broken.modules, start)
     made.submit(broken, fine)
     made.run()
-    assert list(made.log.outcomes(1, 0).values()) == ["error"]
+    assert [r.project for r in made.log.of(rec.ProjectFailed, 1)] == [0]
     assert made.log.outcomes(1, 1) == fine.expected()
     assert made.log.ended[1].state == "finished"
 
@@ -127,7 +127,7 @@ def test_an_evaluation_without_any_project_that_ran_is_failed() -> None:
     made = cluster(2)
     made.submit("missing")
     made.run()
-    assert list(made.log.outcomes(1).values()) == ["error"]
+    assert [r.phase for r in made.log.of(rec.ProjectFailed, 1)] == ["fetch"]
     assert made.log.ended[1].state == "failed"
 
 
