@@ -216,7 +216,7 @@ class Roles:
         if self.mastery is not None:
             self.mastery.heartbeat(now)
             self.mastery.advance()
-        elif node == self._following.master:
+        elif node in (self._following.master, self._journal.voted):
             self._candidacy.wait(now, 0.0)
 
     def came_up(self, node: str, incarnation: int, now: float) -> None:

@@ -71,6 +71,7 @@ class Node:
     incarnation: int = 0
     replica: Replica | None = None
     paused: bool = False
+    leaving: bool = False
     quiet_death: bool = False
     """It lost its power: no kernel is left to refuse a connection."""
     inbox: list[ReplicaEvent] = field(default_factory=list)
@@ -134,7 +135,7 @@ class World:
 
     def start(self, node: Node) -> None:
         node.incarnation += 1
-        node.paused, node.quiet_death = False, False
+        node.paused = node.leaving = node.quiet_death = False
         node.replica = Replica(node.name, node.disk.saved(), self.timing, self.now)
         node.tick_at = -1.0
         node.writes_end = self.now
@@ -191,6 +192,7 @@ class World:
     def leave(self, node: Node) -> None:
         """Drain: the node wants out of the voters, and stays up until it is told."""
         self.say(f"{node.name} drains")
+        node.leaving = True
         self.post(node, node.incarnation, Leave(incarnation=node.incarnation))
 
     def pause(self, node: Node) -> None:
@@ -370,7 +372,7 @@ class World:
                 alive = tuple(
                     node.name
                     for node in self.nodes.values()
-                    if node.up and not node.paused and not self.cut(master, node)
+                    if node.up and not node.paused and not node.leaving and not self.cut(master, node)
                 )
                 self.post(master, master.incarnation, Roster(nodes=alive, replicas=self.replicas))
 
