@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gevent
+import msgspec
 from gevent.lock import RLock
 
 from node.config import Settings
@@ -25,7 +26,7 @@ from node.runner.children import Warden
 from node.runner.supervisor import RunnerSpec, Supervisor
 from node.sources.limits import SourceError
 from node.workspace import SessionDirs, Workspace
-from proto.messages import AnyMessage, AssignmentId, OpenSession, SessionEnded
+from proto.messages import AnyMessage, AssignmentId, OpenSession, SessionEnded, SessionOpened
 
 log = logging.getLogger("testring.sessions")
 
@@ -123,6 +124,7 @@ class Sessions:
             mode=open_.mode,
             tree=folders.tree,
             home=folders.home,
+            tmp=folders.tmp,
             python=environment.python,
             import_roots=tuple(folders.tree / root for root in environment.import_roots),
             path_prefix=(environment.bin,),
@@ -147,7 +149,16 @@ class Sessions:
         if any(isinstance(message, SessionEnded) for message in messages):
             # The slot is free for the next session only when its folders and processes are gone.
             self._clean(session)
-        self._post(ev.SessionSaid(session=session, messages=messages))
+        self._post(
+            ev.SessionSaid(session=session, messages=tuple(self._noted(session, one) for one in messages))
+        )
+
+    def _noted(self, session: AssignmentId, message: AnyMessage) -> AnyMessage:
+        """What the environment's build has to say belongs to the session's notes."""
+        if isinstance(message, SessionOpened) and session in self._folders:
+            notes = self._folders[session][1].notes
+            return msgspec.structs.replace(message, notes=(*notes, *message.notes))
+        return message
 
     def _clean(self, session: AssignmentId) -> None:
         if session in self._folders:

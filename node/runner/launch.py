@@ -39,6 +39,12 @@ class RunnerSpec:
     timeout_test: float = 300.0
     timeout_open: float = 120.0
     worker: str = ""
+    tmp: Path | None = None
+
+    @property
+    def temporary(self) -> Path:
+        """TMPDIR: elsewhere where the home's path would leave Unix sockets too little room."""
+        return self.tmp or self.home / "tmp"
 
     @property
     def test_limit(self) -> float:
@@ -52,7 +58,7 @@ def environment(spec: RunnerSpec) -> dict[str, str]:
     variables = {
         "PATH": os.pathsep.join([*map(str, spec.path_prefix), SYSTEM_PATH]),
         "HOME": str(spec.home),
-        "TMPDIR": str(spec.home / "tmp"),
+        "TMPDIR": str(spec.temporary),
         "LANG": "C.UTF-8",
         "USER": name,
         "LOGNAME": name,
@@ -78,7 +84,7 @@ def prepare_home(spec: RunnerSpec) -> None:
     Raises:
         OSError: the folder cannot be made.
     """
-    temporary = spec.home / "tmp"
+    temporary = spec.temporary
     plugin = plugin_copy(spec)
     for folder in (spec.home, temporary):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

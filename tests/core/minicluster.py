@@ -68,6 +68,10 @@ class Log:
                 self.verdicts[key] = record.outcome
                 if record.unconfirmed:
                     self.unconfirmed.add(key)
+        elif isinstance(record, rec.ProjectFailed):
+            # The store gives a project that could not be run one error.
+            name = f"({record.phase})"
+            self.verdicts[record.evaluation, record.project, name, TestId(name)] = "error"
         elif isinstance(record, rec.ProjectEnded):
             key = (record.evaluation, record.project)
             assert key not in self.projects, f"project {key} ends twice"
