@@ -94,13 +94,6 @@ class Connection:
         self._events: list[Event] = []
         self._out: list[bytes] = []
         self._closed = False
-        self._open: dict[FrameType, Callable[[bytes], None]] = {
-            FrameType.MESSAGE: self._on_message,
-            FrameType.CHUNK: self._on_chunk,
-            FrameType.CREDIT: self._on_credit,
-            FrameType.PING: self._on_ping,
-            FrameType.PONG: self._on_pong,
-        }
         for kind, payload in self._handshake.start():
             self._queue(kind, payload)
 
@@ -222,7 +215,7 @@ class Connection:
         if frame.kind is FrameType.ERROR:
             report = read(ErrorReport, frame.payload)
             raise PeerReported(report.code, report.reason)
-        action = self._open.get(frame.kind)
+        action = OPEN.get(frame.kind)
         if self._handshake.state is not State.DONE:
             self._shake(frame)
         elif action is None:
@@ -230,7 +223,7 @@ class Connection:
         elif frame.kind in STREAM_ONLY and not self._is_stream():
             raise UnexpectedFrame(f"{frame.kind.name} on a connection that is not a file stream")
         else:
-            action(frame.payload)
+            action(self, frame.payload)
 
     def _shake(self, frame: Frame) -> None:
         answers = self._handshake.receive(frame)
@@ -290,3 +283,13 @@ class Connection:
     def _check_established(self) -> None:
         if not self.established:
             raise LocalProtocolError("the connection is not established")
+
+
+OPEN: dict[FrameType, Callable[[Connection, bytes], None]] = {
+    FrameType.MESSAGE: Connection._on_message,
+    FrameType.CHUNK: Connection._on_chunk,
+    FrameType.CREDIT: Connection._on_credit,
+    FrameType.PING: Connection._on_ping,
+    FrameType.PONG: Connection._on_pong,
+}
+"""What is done with a frame after the handshake. A missing key is the protocol error."""

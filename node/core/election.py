@@ -68,7 +68,12 @@ def judge(journal: Journal, message: PreVote | Vote, *, hears_master: bool) -> V
         elif binding:
             journal.raise_counter(message.epoch.counter, message.epoch.node)
     return VoteAnswer(
-        epoch=message.epoch, binding=binding, granted=not reason, counter=journal.counter, reason=reason
+        epoch=message.epoch,
+        binding=binding,
+        granted=not reason,
+        counter=journal.counter,
+        commit=journal.log.mark(journal.commit),
+        reason=reason,
     )
 
 
@@ -154,14 +159,15 @@ class Candidacy:
 
     def on_answer(self, node: str, message: VoteAnswer, now: float) -> Campaign | None:
         """Count a vote. Returns the candidacy if it is won for good."""
-        campaign = self.campaign
-        if (
-            campaign is None
-            or not message.granted
-            or (message.epoch, message.binding) != (campaign.epoch, campaign.binding)
-        ):
+        campaign, journal = self.campaign, self._journal
+        learnt = journal.log.epoch_at(message.commit.position) == message.commit.epoch
+        if learnt and message.commit.position > journal.commit:
+            journal.commit = message.commit.position
+            self.wait(now, self._timing.ping)
+        if campaign is None or (message.epoch, message.binding) != (campaign.epoch, campaign.binding):
             return None
-        campaign.yes.add(node)
+        if message.granted:
+            campaign.yes.add(node)
         if not campaign.won(self.required()):
             return None
         if campaign.binding:

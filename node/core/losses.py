@@ -38,9 +38,16 @@ class Losses:
         if message.how in ("unbuildable", "unusable"):
             self._unusable(work, message)
             return
-        if message.how in ("died", "output") and not message.suspect and not message.collecting:
+        if not session.opened and message.how in ("died", "output", "timeout"):
             work.start_failures += 1
-            if work.start_failures > 2:
+            if (
+                work.start_failures > 1
+                and work.mode == "whole"
+                and work.evaluation.options.collection != "whole"
+            ):
+                # Something kills the whole collection: module by module the culprit is found.
+                work.mode, work.start_failures = "lazy", 0
+            elif work.start_failures > 2:
                 self._fail(work, "start", message)
                 return
         for assignment in session.assignments.values():
@@ -122,11 +129,21 @@ class Losses:
             ]
         else:
             left = list(work.project.module(piece.module).missing())
+        held = self._held_elsewhere(work, assignment)
+        left = [test for test in left if test not in held]
         others = tuple(test for test in left if test != alone)
         if others:
             work.requeue(Piece(piece.module, others))
         if alone is not None and alone in left:
             work.requeue(Piece(piece.module, (alone,), alone=True))
+
+    def _held_elsewhere(self, work: Work, assignment: Assignment) -> set[TestId]:
+        """Tests of the module that other pieces name (groups, suspects): they are not lost."""
+        pieces = [piece for piece in work.queue if piece.module == assignment.piece.module]
+        for session in work.sessions.values():
+            others = (other for other in session.assignments.values() if other is not assignment)
+            pieces += [other.piece for other in others if other.piece.module == assignment.piece.module]
+        return {test for piece in pieces for test in piece.select}
 
     def _module_of(self, work: Work, assignment: Assignment, test: TestId) -> str:
         if assignment.piece.module:
@@ -140,7 +157,10 @@ class Losses:
         self, work: Work, module: str, test: TestId, outcome: m.Outcome, message: str, log: str = ""
     ) -> None:
         evaluation, project = work.key
-        if test not in work.project.module(module).tests:
+        known = work.project.module(module).tests.get(test)
+        if known is not None and known.verdict is not None:
+            return
+        if known is None:
             self._record(rec.Planned(evaluation=evaluation, project=project, module=module, tests=(test,)))
         self._record(
             rec.Attempted(

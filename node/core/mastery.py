@@ -155,8 +155,9 @@ class Mastery:
     def serving(self, now: float) -> bool:
         """Whether a majority answered appends that were sent within the suspect limit."""
         limit = now - self._timing.suspect
-        if now - self._began < self._timing.suspect:
-            return True
+        if not self.announced:
+            # Elected a moment ago: the voters have not had the time to answer an append.
+            return self._began >= limit
         return self._agreed(self._peers.in_contact(limit) | {self.epoch.node})
 
     def lost_partners(self, now: float) -> frozenset[str]:

@@ -109,12 +109,15 @@ class Vote(Message, frozen=True, kw_only=True):
 
 
 class VoteAnswer(Message, frozen=True, kw_only=True):
-    """To ``PreVote`` (``binding`` false) and ``Vote``. ``counter`` is the highest the voter knows."""
+    """To ``PreVote`` (``binding`` false) and ``Vote``. ``counter`` is the highest the voter knows,
+    ``commit`` the end of what it knows to be committed: a candidate that has this in its own log
+    learns which sets of voters are history and need not agree any more."""
 
     epoch: Epoch
     binding: bool
     granted: bool
     counter: Count
+    commit: Mark = EMPTY
     reason: Name = ""
 
 

@@ -17,6 +17,7 @@ from gevent.event import Event as Flag
 
 from node.net.wire import RECEIVE, Wire, is_reset
 from proto.connection import Closed, MessageReceived
+from proto.errors import LocalProtocolError
 from proto.handshake import Identity
 from proto.messages import AnyMessage
 
@@ -101,7 +102,7 @@ class Peer:
             self._wake.clear()
             self._connection.handle_timer(time.monotonic())
             while self._outbox:
-                self._connection.send(self._outbox.popleft())
+                self._send_one(self._outbox.popleft())
             closing = self._closing
             if closing:
                 self._connection.close(closing)
@@ -116,6 +117,13 @@ class Peer:
                 self._finish(False, closing)
                 return
             self._take()
+
+    def _send_one(self, message: AnyMessage) -> None:
+        try:
+            self._connection.send(message)
+        except LocalProtocolError as error:
+            # A message no peer takes (too long) is a bug here; the connection need not die of it.
+            log.error("%s for %s is not sent: %s", type(message).__name__, self.identity.node, error)
 
     def _take(self) -> None:
         for event in self._connection.events_received():

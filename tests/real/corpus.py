@@ -79,7 +79,7 @@ def compare(cluster: Cluster, project: dict[str, Any]) -> Row:
         if not made:
             raise RuntimeError(f"no environment was built: {cold.answer['projects'][0]}")
         warm = _submitted(cluster, tree, project)
-        built = _usable(made)
+        built = usable(made)
         plain = reference.serial(built, [*project["serial_flags"], *project["pytest_args"]])
         findings = [
             explain(result, plain, built, project["pytest_args"], project["serial_flags"])
@@ -100,7 +100,7 @@ def _submitted(cluster: Cluster, tree: Path, project: dict[str, Any]) -> Result:
     return cluster.wait(cluster.submit(tree, **options(project)), EVALUATION_SECONDS)
 
 
-def _usable(places: Sequence[Path]) -> reference.Built:
+def usable(places: Sequence[Path]) -> reference.Built:
     """The project's own environment; a base environment has no tree."""
     return next(reference.Built.load(place) for place in places if (place / "tree").is_dir())
 
@@ -155,6 +155,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 console.print(f"{project['name']}: {error}\n{traceback.format_exc()}", markup=False)
                 continue
             rows.append(row)
+            console.print(f"  {row.tests} tests, equal: {row.finding.word}", markup=False)
             for line in (*shown(row.finding), *row.remarks):
                 console.print(line, markup=False)
     finally:
