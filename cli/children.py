@@ -42,6 +42,7 @@ class Child:
         ready: re.Pattern[str],
         log: Path | None = None,
         environment: dict[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> None:
         self.name = name
         self.tail: collections.deque[str] = collections.deque(maxlen=TAIL_LINES)
@@ -56,6 +57,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            cwd=cwd,
             # A folder called "node" or "api" in the current directory must not be run instead of ours.
             env={**os.environ, **(environment or {}), "PYTHONSAFEPATH": "1"},
         )

@@ -24,7 +24,7 @@ API_STOP_SECONDS = 3.0
 DRAIN_SECONDS = 5.0
 """When the whole cluster stops there is nobody to hand work to: running tests get only so long."""
 
-_NODE_READY = re.compile(
+NODE_READY = re.compile(
     r"^node (?P<id>\S+) listening on (?P<address>\S+) socket (?P<socket>.+?)(?: role \S+)?$"
 )
 _API_READY = re.compile(r"listening (?:at|on):? *(?:http://)?(?P<address>\S+:\d+)", re.IGNORECASE)
@@ -83,6 +83,12 @@ class Embedded:
         """
         check_free(self._listen, "the node's port (choose another with --listen)")
         check_free(self._bind, "the HTTP service's port (choose another with --port)")
+        try:
+            (self.data / "logs").mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CommandError(
+                f"{self.data}: results cannot be kept there ({error.strerror}): give another folder with --data"
+            ) from error
         # Short, because a socket's path has at most about 100 bytes; private, because mode 0700 guards it.
         self._sockets = Path(
             tempfile.mkdtemp(prefix="testring-", dir=os.environ.get("XDG_RUNTIME_DIR") or None)
@@ -111,6 +117,8 @@ class Embedded:
                 "TESTRING_API_BIND": self._bind,
                 "TESTRING_SOCKET": str(self._sockets / "master.sock"),
             },
+            # gunicorn puts its current directory first on the import path.
+            cwd=self.data,
         )
         self.children.append(api)
         for worker in workers:
@@ -178,7 +186,7 @@ class Embedded:
             name,
             "node",
             [*arguments, *common],
-            ready=_NODE_READY,
+            ready=NODE_READY,
             log=self.data / "logs" / f"{name.replace(' ', '-')}.log",
             environment={"TESTRING_PROFILE": "local", **self._environment},
         )

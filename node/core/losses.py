@@ -198,4 +198,11 @@ class Losses:
     def _audit_ended(self, work: Work, session: Session, message: m.SessionEnded) -> None:
         if message.how == "closed" and not session.assignments:
             return
-        self._audit.failed(work, message)
+        held = session.assignments.get(message.assignment) if message.assignment is not None else None
+        if message.how in ("died", "output") and message.suspect is not None and held is not None:
+            # The next whole session goes on with what is left, without a suspect that died twice.
+            name = self._module_of(work, held, message.suspect)
+            if self._died_twice(work, name, message.suspect):
+                self._verdict(work, name, message.suspect, "crashed", message.message, message.log)
+        elif message.how != "timeout" or message.suspect is None:
+            self._audit.failed(work, message)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakSet
 
 if TYPE_CHECKING:
     from gevent.event import AsyncResult
@@ -121,6 +122,11 @@ class Child:
         """Ask a runner for its stacks (they end up in ``output``), then end the whole tree."""
         self._order(b"D\n")
 
+    def abandon(self) -> None:
+        """Let go of the job without waiting, as if this process had died: its tree is killed."""
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_WR)
+
     def _order(self, order: bytes) -> None:
         if self._result.ready():
             return
@@ -149,6 +155,7 @@ class Warden:
         self._plain = node_end
         self._socket: GeventSocket | None = None
         self._closing = False
+        self._running: WeakSet[Child] = WeakSet()
         self.lost = False
 
     @classmethod
@@ -203,7 +210,9 @@ class Warden:
             os.close(memory)
             for end in far:
                 end.close()
-        return Child(job, control, channel)
+        child = Child(job, control, channel)
+        self._running.add(child)
+        return child
 
     def run(self, job: Job) -> Finished:
         """Start a job and wait for its end. If the calling greenlet is killed, so is the job."""
@@ -217,8 +226,10 @@ class Warden:
             raise
 
     def close(self) -> None:
-        """Let the warden end: every job still running is killed when its control socket closes."""
+        """Let the warden end, and with it every job that still runs."""
         self._closing = True
+        for child in list(self._running):
+            child.abandon()
         near = self._socket or self._plain
         with contextlib.suppress(OSError):  # the warden may have died before
             near.shutdown(socket.SHUT_RDWR)  # a close alone waits for the greenlet that reads

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.process
 START_SECONDS = 60.0
 STOP_SECONDS = 45.0
 RUN_SECONDS = 180.0
+LAST_LINE = "Ctrl-C stops everything.\n"
 
 
 def command(*words: str) -> list[str]:
@@ -45,10 +46,10 @@ def up(data: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     ) as process:
         try:
             assert process.stdout is not None
-            first = process.stdout.readline()
-            match = re.search(r"http://127\.0\.0\.1:\d+", first)
-            assert match, (first, process.stderr.read() if process.stderr else "")
-            yield process, match[0]
+            welcome = "".join(iter(process.stdout.readline, LAST_LINE))
+            match = re.search(r"curl -X POST (http://127\.0\.0\.1:\d+)/evaluation -F", welcome)
+            assert match, (welcome, process.stderr.read() if process.stderr else "")
+            yield process, match[1]
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)
@@ -63,9 +64,7 @@ def test_one_signal_stops_all(tmp_path, number):
         assert len(children) >= 4, "master, two workers, the HTTP service"
         process.send_signal(number)
         out, err = process.communicate(timeout=STOP_SECONDS)
-    assert process.returncode == errors.OK
-    assert err == ""
-    assert "curl -X POST" in out
+    assert (process.returncode, out, err) == (errors.OK, "stopped\n", "")
     _, left = psutil.wait_procs(children, timeout=5)
     assert left == []
 
@@ -90,6 +89,14 @@ def test_a_busy_port_is_one_clear_error(tmp_path):
     assert done.stderr == (
         f"testring: 127.0.0.1:{port}: the HTTP service's port (choose another with --port) is in use\n"
     )
+
+
+def test_a_data_folder_that_cannot_be_is_one_clear_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    done = run("up", "--port", "0", "--listen", "127.0.0.1:0", "--data", "file/x", cwd=tmp_path)
+    assert done.returncode == errors.INTERNAL
+    assert "give another folder with --data" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_results_survive_a_restart_of_every_node(tmp_path, project):

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from node.core.timing import LAN
 from tests.simulation.checks import Violation
-from tests.simulation.world import Node, World
+from tests.simulation.node import Node
+from tests.simulation.world import World
 
 ROSTER_EVERY = 0.5
 
@@ -91,9 +92,9 @@ class Stage:
         place = words.index(divider)
         for one in words[:place]:
             for other in words[place + 1 :]:
-                self.world.cuts.add((one, other))
+                self.world.network.cuts.add((one, other))
                 if divider == "|":
-                    self.world.cuts.add((other, one))
+                    self.world.network.cuts.add((other, one))
 
     def _forge(self, words: list[str]) -> None:
         """A middlebox closes the connection for both and lets nothing through."""

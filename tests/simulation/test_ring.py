@@ -81,7 +81,7 @@ class Table:
                     self.post(name, Tick())
 
     def found(self, kind: type[RingEffect]) -> list[tuple[str, str]]:
-        return [(by, effect.node) for by, effect in self.news if isinstance(effect, kind)]  # type: ignore[union-attr]
+        return [(by, effect.node) for by, effect in self.news if isinstance(effect, kind)]
 
 
 def test_everybody_pings_the_next_by_join_and_nobody_is_suspected() -> None:

@@ -133,7 +133,7 @@ def test_a_master_counts_its_own_records_only_from_the_disk() -> None:
 
 def follow_in_pair(*, stamp: float, commit: int) -> Replica:
     """A backup of two that the master has just returned a stamp to."""
-    replica = Replica("b", saved("a", "b"), LAN, 0.0)
+    replica = Replica("b", saved("a", "b"), LAN, 9.0)
     last = replica.journal.log.last
     ping = AppendEntries(
         epoch=Epoch(1, "a"), previous=last, last=last.position, commit=commit, stamp=10.0, echo=stamp
@@ -149,7 +149,7 @@ def follow_in_pair(*, stamp: float, commit: int) -> Replica:
         (9.9, 1, 9.9 + LAN.lease + 0.1, False),
         (9.9, 2, 10.5, False),
         (0.0, 1, 10.5, False),
-        (-1.0, 1, 10.5, False),
+        (8.5, 1, 10.5, False),
     ],
     ids=["lease", "lease is old", "not in sync", "no echo", "echo of a forerunner"],
 )

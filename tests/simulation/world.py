@@ -8,81 +8,29 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from random import Random
 
 from node.core.replication import Replica
 from node.core.timing import Timing
 from node.core.voting_events import (
     Append,
-    BecomeMaster,
-    Commit,
     Compacted,
-    FetchSnapshot,
-    Isolation,
     Leave,
     PeerDied,
     PeerUp,
-    Persist,
-    Persisted,
-    Placed,
-    Received,
-    Refused,
-    ReplicaEffect,
     ReplicaEvent,
     Roster,
-    Saved,
-    Send,
-    SnapshotFetched,
-    StepDown,
     Tick,
-    TruncateTail,
-    VotersChanged,
     found,
 )
-from node.core.voting_messages import VotingMessage
 from tests.simulation.checks import Ledger, Violation
 from tests.simulation.disk import Disk
+from tests.simulation.network import Network
+from tests.simulation.node import Node
+from tests.simulation.shell import Shell
 
 MOST_EVENTS = 50_000
 """Far more than any run needs; two nodes that answer each other for ever reach it at once."""
-
-
-@dataclass
-class Weather:
-    """How the network and the disks behave. Seconds and probabilities."""
-
-    delay: float = 0.002
-    jitter: float = 0.0
-    drop: float = 0.0
-    duplicate: float = 0.0
-    late: float = 0.0
-    """A message that takes up to ten times as long, and so overtakes nobody and is overtaken."""
-    write: float = 0.004
-    write_jitter: float = 0.0
-
-
-@dataclass
-class Node:
-    """One node: a disk for ever, a replica while it runs."""
-
-    name: str
-    disk: Disk
-    incarnation: int = 0
-    replica: Replica | None = None
-    paused: bool = False
-    leaving: bool = False
-    quiet_death: bool = False
-    """It lost its power: no kernel is left to refuse a connection."""
-    inbox: list[ReplicaEvent] = field(default_factory=list)
-    tick_at: float = -1.0
-    writes_end: float = 0.0
-    pending: dict[int, tuple[bytes, object]] = field(default_factory=dict)
-    """Records placed here and not yet acknowledged: position to payload and epoch."""
-
-    @property
-    def up(self) -> bool:
-        return self.replica is not None
 
 
 class World:
@@ -92,9 +40,8 @@ class World:
         self.now = 100.0
         self.random = Random(seed)
         self.timing = timing
-        self.weather = Weather()
         self.nodes: dict[str, Node] = {}
-        self.cuts: set[tuple[str, str]] = set()
+        self.network = Network(self.random)
         self.ledger = Ledger(two_masters=two_masters)
         self.replicas = 1
         self.story: list[str] = []
@@ -103,7 +50,7 @@ class World:
         self._queue: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
         self._order = 0
         self._ticket = 0
-        self._tickets: dict[int, bytes] = {}
+        self.shell = Shell(self)
 
     # --- time ---------------------------------------------------------------------------------
 
@@ -146,8 +93,8 @@ class World:
     def tell_up(self, node: Node) -> None:
         """Connections are made both ways."""
         for other in self.nodes.values():
-            if other is not node and other.up and not self.cut(node, other):
-                soon = self.now + self.weather.delay
+            if other is not node and other.up and not self.network.apart(node, other):
+                soon = self.now + self.network.weather.delay
                 self.at(
                     soon,
                     self.post,
@@ -180,12 +127,12 @@ class World:
     def spread_evidence(self, dead: Node) -> None:
         """The kernel of a dead process answers with FIN or RST whoever can reach it."""
         for other in self.nodes.values():
-            if other.up and not self.cut(dead, other):
+            if other.up and not self.network.apart(dead, other):
                 self.evidence(dead, other)
 
     def evidence(self, dead: Node, witness: Node) -> None:
         """One node will see, rightly or not, that this incarnation is dead."""
-        delay = self.weather.delay + self.random.random() * self.weather.jitter
+        delay = self.network.weather.delay + self.random.random() * self.network.weather.jitter
         event = PeerDied(node=dead.name, incarnation=dead.incarnation)
         self.at(self.now + delay, self.post, witness, witness.incarnation, event)
 
@@ -209,14 +156,11 @@ class World:
             self._handle(node, event)
         self._schedule_tick(node)
 
-    def cut(self, one: Node, other: Node) -> bool:
-        return (one.name, other.name) in self.cuts or (other.name, one.name) in self.cuts
-
     def heal(self) -> None:
         """All links work again; redials tell who died meanwhile."""
-        if self.cuts:
+        if self.network.cuts:
             self.say("the network heals")
-        self.cuts.clear()
+        self.network.cuts.clear()
         for node in self.nodes.values():
             if node.up:
                 self.tell_up(node)
@@ -244,7 +188,7 @@ class World:
         if self._trace and isinstance(event, PeerDied):
             self.say(f"{node.name} has evidence that {event.node} is dead")
         for effect in replica.handle(event, self.now):
-            self._carry_out(node, effect)
+            self.shell.carry_out(node, effect)
         deadline = replica.next_deadline()
         if deadline is not None and (node.tick_at < 0 or deadline < node.tick_at):
             self._schedule_tick(node)
@@ -267,91 +211,6 @@ class World:
             return
         self._handle(node, Tick())
 
-    def _carry_out(self, node: Node, effect: ReplicaEffect) -> None:
-        match effect:
-            case Send():
-                self.transmit(node, effect.node, effect.message)
-            case Persist():
-                weather = self.weather
-                took = weather.write + self.random.random() * weather.write_jitter
-                node.writes_end = max(node.writes_end, self.now) + took
-                self.at(node.writes_end, self._written, node, node.incarnation, effect)
-            case Commit():
-                self._committed(node, effect)
-            case Placed():
-                payload = self._tickets.pop(effect.ticket)
-                assert node.replica is not None
-                node.pending[effect.first] = (payload, node.replica.epoch)
-            case Refused():
-                self._tickets.pop(effect.ticket)
-            case BecomeMaster():
-                self.say(f"{node.name} is master of {effect.epoch}{', alone' if effect.alone else ''}")
-                self.ledger.on_master(node.name, effect)
-            case StepDown():
-                self.say(f"{node.name} steps down from {effect.epoch}: {effect.reason}")
-                node.pending.clear()
-            case Isolation():
-                self.say(f"{node.name} is {'isolated' if effect.isolated else 'in contact again'}")
-            case TruncateTail():
-                what = "committed" if effect.committed else "uncommitted"
-                self.say(f"{node.name} drops {len(effect.records)} {what} from #{effect.truncate_from} on")
-                self.ledger.on_truncate(node.name, effect)
-            case VotersChanged():
-                if node.replica is not None and node.replica.acting:
-                    self.say(f"{node.name}: voters are {' '.join(effect.voters)}")
-            case FetchSnapshot():
-                delay = self.weather.delay * 4
-                self.at(self.now + delay, self._fetched, node, node.incarnation, effect.node)
-
-    def transmit(self, sender: Node, receiver: str, message: VotingMessage) -> None:
-        node = self.nodes.get(receiver)
-        if node is None or (sender.name, receiver) in self.cuts:
-            return
-        weather, random = self.weather, self.random
-        copies = 1
-        if weather.drop and random.random() < weather.drop:
-            return
-        if weather.duplicate and random.random() < weather.duplicate:
-            copies = 2
-        for _ in range(copies):
-            delay = weather.delay
-            if weather.jitter:
-                delay += random.random() * weather.jitter
-                if random.random() < weather.late:
-                    delay *= 1 + 9 * random.random()
-            event = Received(node=sender.name, incarnation=sender.incarnation, message=message)
-            self.at(self.now + delay, self._arrive, sender.name, node, node.incarnation, event)
-
-    def _arrive(self, sender: str, node: Node, incarnation: int, event: ReplicaEvent) -> None:
-        # A cut that came meanwhile also loses what is on the way.
-        if (sender, node.name) not in self.cuts:
-            self.post(node, incarnation, event)
-
-    def _written(self, node: Node, incarnation: int, effect: Persist) -> None:
-        if node.replica is None or node.incarnation != incarnation:
-            return
-        node.disk.write(effect)
-        self.post(node, incarnation, Persisted(number=effect.number))
-
-    def _committed(self, node: Node, effect: Commit) -> None:
-        self.ledger.on_commit(node.name, effect)
-        if not node.pending:
-            return
-        for record in effect.records:
-            placed = node.pending.get(record.position)
-            if placed is not None and placed == (record.payload, record.epoch):
-                del node.pending[record.position]
-                self.ledger.acknowledge(record.payload, record.position)
-                self.say(f"{node.name} acknowledges {record.payload.decode()} at #{record.position}")
-
-    def _fetched(self, node: Node, incarnation: int, source: str) -> None:
-        holder = self.nodes[source]
-        if not holder.up or holder.paused or self.cut(node, holder) or node.incarnation != incarnation:
-            return
-        disk = holder.disk
-        node.disk.fetched[disk.base] = list(disk.snapshot)
-        self.post(node, incarnation, SnapshotFetched(upto=disk.base, voters=disk.base_voters))
-
     # --- clients, rosters, compaction ---------------------------------------------------------
 
     def append(self, payload: bytes, node: Node | None = None) -> None:
@@ -362,7 +221,7 @@ class World:
                 return
             node = self.random.choice(acting)
         self._ticket += 1
-        self._tickets[self._ticket] = payload
+        self.shell.tickets[self._ticket] = payload
         self.post(node, node.incarnation, Append(ticket=self._ticket, payloads=(payload,)))
 
     def tell_roster(self) -> None:
@@ -372,7 +231,10 @@ class World:
                 alive = tuple(
                     node.name
                     for node in self.nodes.values()
-                    if node.up and not node.paused and not node.leaving and not self.cut(master, node)
+                    if node.up
+                    and not node.paused
+                    and not node.leaving
+                    and not self.network.apart(master, node)
                 )
                 self.post(master, master.incarnation, Roster(nodes=alive, replicas=self.replicas))
 
@@ -383,6 +245,3 @@ class World:
         if position > node.disk.base.position:
             node.disk.compact(position)
             self.post(node, node.incarnation, Compacted(position=position))
-
-    def saved(self, name: str) -> Saved:
-        return self.nodes[name].disk.saved()
