@@ -87,7 +87,8 @@ class Embedded:
             (self.data / "logs").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CommandError(
-                f"{self.data}: results cannot be kept there ({error.strerror}): give another folder with --data"
+                f"{self.data}: results cannot be kept there ({error.strerror}); "
+                "give another folder with --data"
             ) from error
         # Short, because a socket's path has at most about 100 bytes; private, because mode 0700 guards it.
         self._sockets = Path(

@@ -43,7 +43,7 @@ class Journal:
     def __init__(
         self,
         store: Durable,
-        epoch: int,
+        epoch: Callable[[], int],
         committed: Callable[[int], None],
         failed: Callable[[Exception], None],
     ) -> None:
@@ -74,7 +74,7 @@ class Journal:
                 continue
             first, records = self._batch()
             try:
-                gevent.get_hub().threadpool.apply(self._store.append, (self._epoch, first, records))
+                gevent.get_hub().threadpool.apply(self._store.append, (self._epoch(), first, records))
             except Exception as error:  # noqa: BLE001 - whatever the store says ends this master
                 log.error("the journal cannot be written: %s", error)
                 self._failed(error)

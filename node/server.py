@@ -82,6 +82,7 @@ class Server:
         self._inbox: Queue = Queue(maxsize=INBOX)
         self._stopped = Flag()
         self._failure = ""
+        self._epoch = 0
         interval, silence = settings.timing
         self._timing = Timing(ping_interval=interval, silence_after=silence, close_after=silence * 5)
         self._listener = listen(settings.listen)
@@ -94,7 +95,7 @@ class Server:
         self._sessions = Sessions(
             settings, self.post, self.packages, parts.environments, parts.site, parts.warden, self.dial_node
         )
-        self.journal = Journal(self.store, 1, self._committed, self._journal_failed)
+        self.journal = Journal(self.store, lambda: self._epoch, self._committed, self._journal_failed)
         self.answers = Answers(self)
         self.control = ControlSocket(
             settings.socket_dir, self._identity, self._timing, self.answers.answer, self.stream
@@ -122,6 +123,8 @@ class Server:
         """Serve until stopped; the process's exit code."""
         self.control.listen()
         master = self._seeds.may_found()
+        if master:
+            self._epoch = self._next_epoch()
         self.core = self._core(master)
         if master:
             self.post(self._replayed())
@@ -199,9 +202,15 @@ class Server:
             address=self.address,
             slots=(0 if master else cores) if settings.slots < 0 else settings.slots,
             alone=cores if settings.slots < 0 else settings.slots,
-            epoch=1,
+            epoch=self._epoch,
             master=master,
         )
+
+    def _next_epoch(self) -> int:
+        """Each life of a master is an epoch: assignment ids of a former one never come again."""
+        epoch = int(self.store.kept("epoch") or 0) + 1
+        self.store.keep("epoch", str(epoch))
+        return epoch
 
     def _replayed(self) -> ev.Replayed:
         records, highest = self.store.replay()
@@ -211,7 +220,7 @@ class Server:
 
     def _identity(self, role: Role) -> Identity:
         return Identity(
-            role=role, node=self.node, address=self.address, epoch=1, incarnation=self._incarnation
+            role=role, node=self.node, address=self.address, epoch=self._epoch, incarnation=self._incarnation
         )
 
     def dial_node(self, node: str) -> Wire:

@@ -27,18 +27,58 @@ class TestState:
 
 @dataclass
 class Module:
-    """A module and its tests in pytest's order; ``planned`` once it was collected."""
+    """A module and its tests in pytest's order; ``planned`` once it was collected.
+
+    The counts are kept, not computed: they are asked for after every event.
+    """
 
     name: str
     tests: dict[TestId, TestState] = field(default_factory=dict)
     planned: bool = False
+    missing_count: int = 0
+    """Tests without any outcome."""
+    unconfirmed_count: int = 0
+    """Tests whose failure was seen under a split only."""
+
+    def plan(self, tests: tuple[TestId, ...], *, replaces: bool) -> None:
+        """More tests, or (``replaces``) these instead of all before."""
+        if replaces:
+            self.tests.clear()
+            self.missing_count = self.unconfirmed_count = 0
+        for test in tests:
+            if test not in self.tests:
+                self.tests[test] = TestState()
+                self.missing_count += 1
+        self.planned = True
+
+    def outcome(self, test: TestId, outcome: Outcome, *, final: bool) -> None:
+        """One outcome; the first final one stands."""
+        state = self.tests.get(test)
+        if state is None:
+            state = self.tests[test] = TestState()
+            self.missing_count += 1
+        if state.verdict is not None:
+            return
+        if state.provisional is None:
+            self.missing_count -= 1
+            self.unconfirmed_count += not final
+        elif final:
+            self.unconfirmed_count -= 1
+        if final:
+            state.verdict = outcome
+        else:
+            state.provisional = outcome
 
     def missing(self) -> tuple[TestId, ...]:
         """Tests without any outcome."""
+        if not self.missing_count:
+            return ()
         return tuple(test for test, s in self.tests.items() if s.verdict is None and s.provisional is None)
 
     def unconfirmed(self) -> tuple[TestId, ...]:
         """Tests whose failure was seen under a split only."""
+        if not self.unconfirmed_count:
+            return ()
         return tuple(
             test for test, s in self.tests.items() if s.verdict is None and s.provisional is not None
         )
@@ -140,20 +180,10 @@ def _apply_to_project(project: Project, record: rec.AnyRecord) -> None:
         for name in record.modules:
             project.module(name)
     elif isinstance(record, rec.Planned):
-        module = project.module(record.module)
-        if record.replaces:
-            module.tests.clear()
-        for test in record.tests:
-            module.tests.setdefault(test, TestState())
-        module.planned = True
+        project.module(record.module).plan(record.tests, replaces=record.replaces)
     elif isinstance(record, rec.Attempted):
-        state = project.module(record.module).tests.setdefault(record.test, TestState())
-        if record.final:
-            state.verdict = state.verdict or record.outcome
-        else:
-            state.provisional = record.outcome
+        project.module(record.module).outcome(record.test, record.outcome, final=record.final)
     elif isinstance(record, rec.Settled):
-        state = project.module(record.module).tests[record.test]
-        state.verdict = state.verdict or record.outcome
+        project.module(record.module).outcome(record.test, record.outcome, final=True)
     elif isinstance(record, rec.ProjectEnded):
         project.state = record.state

@@ -71,9 +71,9 @@ class Scheduler:
         if not work.split or work.gave_up or work.of("audit") or work.queue:
             return False
         modules = work.project.modules.values()
-        if any(module.unconfirmed() for module in modules) or not work.audited:
+        if any(module.unconfirmed_count for module in modules) or not work.audited:
             return True
-        return not work.pieces_left and any(module.missing() for module in modules)
+        return not work.pieces_left and any(module.missing_count for module in modules)
 
     def _open_one(self, work: Work, slot: Slot, crowded: bool) -> Iterator[fx.AnyEffect]:
         purpose = self._wants(work)

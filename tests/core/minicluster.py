@@ -121,6 +121,7 @@ class MiniCluster:
     """
 
     def __init__(self, seed: int = 0, slots: int = 0, settings: CoreSettings | None = None) -> None:
+        self.epoch = 0
         self.random = random.Random(seed)
         self.settings = settings or CoreSettings()
         self.now = 0.0
@@ -143,6 +144,11 @@ class MiniCluster:
         self._start("m", master=True)
         self.tell("m", ev.Replayed(records=(), highest=0, at=self.at))
 
+    def _next_epoch(self, master: bool) -> int:
+        """A restarted master is a new epoch: its assignment ids never meet those of its former life."""
+        self.epoch += master
+        return self.epoch
+
     @property
     def at(self) -> float:
         """Unix time."""
@@ -153,7 +159,7 @@ class MiniCluster:
     def _start(self, name: str, master: bool) -> Life:
         core = ClusterState(
             self.settings, node=name, address=f"{name}:7000", slots=self.slots[name],
-            alone=0, epoch=1, master=master,
+            alone=0, epoch=self._next_epoch(master), master=master,
         )  # fmt: skip
         life = self.lives[name] = Life(name, core)
         return life

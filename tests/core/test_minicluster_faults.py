@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import random
-import time
 
 import pytest
 
 from node.core import events as ev
-from node.core import records as rec
 from proto import messages as m
 from proto.messages import TestId
-from tests.core.fakerunner import BEHAVIOURS, FakeModule, FakeSuite, FakeTest, suite
+from tests.core.fakerunner import BEHAVIOURS, FakeModule, FakeSuite, FakeTest
 from tests.core.minicluster import MiniCluster
 
 PLAIN = ("pass", "pass", "pass", "pass", "fail", "skip", "xfail")
@@ -132,27 +130,3 @@ def test_cancel_at_any_moment(seed: int) -> None:
     assert made.answers[ticket].status in (200, 202)
     assert made.log.ended[1].state in ("cancelled", "finished", "failed")
     assert not any(life.runners for life in made.lives.values())
-
-
-def test_forty_thousand_tests_cost_the_master_less_than_three_seconds() -> None:
-    """Only the master's own time counts; 40 modules of 1,000 tests in batches of 200."""
-    made = MiniCluster()
-    spent = 0.0
-    core = made.lives["m"].core
-    handle = core.handle
-
-    def timed(event: ev.AnyEvent, now: float) -> list[object]:
-        nonlocal spent
-        began = time.process_time()
-        effects = handle(event, now)
-        spent += time.process_time() - began
-        return effects  # type: ignore[return-value]
-
-    core.handle = timed  # type: ignore[method-assign, assignment]
-    for number in range(4):
-        made.worker(f"w{number}")
-    made.batch = 200
-    made.submit(suite(" | ".join(f"m{n}: " + "pass " * 1000 for n in range(40))))
-    made.run(seconds=100_000)
-    assert len(made.log.of(rec.Attempted, 1)) == 40_000
-    assert spent < 3.0, f"{spent:.1f} s"

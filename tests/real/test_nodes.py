@@ -96,15 +96,14 @@ def test_a_stranger_at_the_port_harms_nobody(cluster, project, words):
 
 
 def test_a_second_master_on_one_address_is_refused(cluster, tmp_path):
-    arguments = ["--master", "--listen", cluster.embedded.master_address]
-    places = [
-        "--data",
-        str(tmp_path / "d"),
-        "--socket-dir",
-        str(tmp_path / "s"),
+    arguments = [
+        "--master",
+        "--listen",
+        cluster.embedded.master_address,
         "--run-dir",
-        str(tmp_path / "r"),
+        str(cluster.top / "r2"),
     ]
+    places = ["--data", str(tmp_path / "d"), "--socket-dir", str(tmp_path / "s")]
     second = Child("second", "node", [*arguments, *places], ready=NODE_READY)
     assert second.wait(30.0)
     assert second.process.returncode == 2
