@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import ctypes
 import logging
 import logging.handlers
 import os
@@ -21,6 +22,8 @@ from cli.errors import CommandError
 TAIL_LINES = 40
 LOG_BYTES = 4 << 20
 _LINE_BYTES = 16_384
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 
 
 class Child:
@@ -57,6 +60,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            preexec_fn=_end_with_parent,
             cwd=cwd,
             # A folder called "node" or "api" in the current directory must not be run instead of ours.
             env={**os.environ, **(environment or {}), "PYTHONSAFEPATH": "1"},
@@ -151,6 +155,11 @@ class Child:
                     self._changed.notify_all()
         if self._log is not None:
             self._log.close()
+
+
+def _end_with_parent() -> None:
+    """In the child: get SIGTERM when the parent dies, also by SIGKILL. Calls nothing that takes a lock."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _log_handler(path: Path | None) -> logging.Handler | None:

@@ -204,5 +204,5 @@ class Losses:
             name = self._module_of(work, held, message.suspect)
             if self._died_twice(work, name, message.suspect):
                 self._verdict(work, name, message.suspect, "crashed", message.message, message.log)
-        elif message.how != "timeout" or message.suspect is None:
+        elif message.how != "timeout" or message.collecting:
             self._audit.failed(work, message)

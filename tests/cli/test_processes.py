@@ -69,6 +69,14 @@ def test_one_signal_stops_all(tmp_path, number):
     assert left == []
 
 
+def test_a_killed_parent_takes_its_children_along(tmp_path):
+    with up(tmp_path / "data", "--workers", "1") as (process, _):
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        _, left = psutil.wait_procs(children, timeout=STOP_SECONDS)
+        assert left == []
+
+
 def test_a_child_that_dies_is_told_in_one_line(tmp_path):
     with up(tmp_path / "data", "--workers", "1") as (process, url):
         (worker,) = [child for child in psutil.Process(process.pid).children() if "--join" in child.cmdline()]
