@@ -17,6 +17,7 @@ from api.settings import Settings
 from api.submissions import Submissions
 from proto.messages import (
     CancelEvaluation,
+    DrainNode,
     GetEvaluation,
     GetHealth,
     GetNetwork,
@@ -55,6 +56,7 @@ class Views:
             ("GET", "/health", self.health),
             ("GET", "/stats", self.stats),
             ("GET", "/network", self.network),
+            ("POST", "/network/<node>/drain", self.drain),
             ("POST", "/evaluation", self.submit),
             ("GET", "/evaluation", self.evaluations),
             ("GET", "/evaluation/<number>", self.evaluation),
@@ -113,6 +115,12 @@ class Views:
         """``GET /network``."""
         return self._ask(GetNetwork())
 
+    def drain(self, node: str) -> flask.Response:
+        """``POST /network/<node>/drain``: by node id or address; it finishes what it runs and leaves."""
+        if len(node) > MAX_FILTER:
+            raise Problem(404, "there is no such node: its name is too long")
+        return self._ask(DrainNode(node=node))
+
     def health(self) -> flask.Response:
         """``GET /health``: 503 while no master answers."""
         return self._ask(GetHealth())
@@ -121,7 +129,11 @@ class Views:
         """``GET /``: what is here."""
         rules = flask.current_app.url_map.iter_rules()
         routes = sorted(
-            {str(rule).replace("<number>", "{id}") for rule in rules if rule.endpoint != "static"}
+            {
+                str(rule).replace("<number>", "{id}").replace("<node>", "{node}")
+                for rule in rules
+                if rule.endpoint != "static"
+            }
         )
         return flask.Response(
             _encoder.encode({"service": "testring", "version": VERSION, "routes": routes}),

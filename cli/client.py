@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import requests
 
@@ -128,7 +129,7 @@ class Client:
 
     def drain(self, node: str) -> dict[str, Any]:
         """Ask a node (id or address) to finish what it runs and leave."""
-        return self._json(self._request("POST", "/network/drain", json={"node": node}))
+        return self._json(self._request("POST", f"/network/{quote(node, safe=':')}/drain"))
 
     # --- the wire ---------------------------------------------------------------------------
 

@@ -46,6 +46,8 @@ log = logging.getLogger("testring.control")
 DECIDE_SECONDS = 20.0
 RELAY_SECONDS = 60.0
 RETRY_AFTER = 1
+LARGEST_BODY = 4_000_000
+"""Bytes of JSON that fit into one frame with room for its envelope."""
 
 
 class Answers:
@@ -81,7 +83,12 @@ class Answers:
         except Exception:
             log.exception("answering %s failed", type(request.query).__name__)
             return problem(request, 500, "Internal error", "the node's log says more")
-        return Response(id=request.id, status=status, body=msgspec.json.encode(body))
+        encoded = msgspec.json.encode(body)
+        if len(encoded) > LARGEST_BODY:
+            return problem(
+                request, 413, "Answer too large", f"more than {LARGEST_BODY} bytes: ask for smaller pages"
+            )
+        return Response(id=request.id, status=status, body=encoded)
 
     # --- submissions --------------------------------------------------------------------------
 

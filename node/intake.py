@@ -80,6 +80,8 @@ class Intake:
             raise Refused(400, "Unknown upload", "the uploaded file is not here any more: upload it again")
         sources = _pool(self._unpack, path, query)
         self._spool.drop(query.sha256)
+        if isinstance(sources, Refused):
+            raise sources
         self._submit(
             ticket, query.request, query.options, sources, query.options.name or Path(query.filename).stem
         )
@@ -116,7 +118,8 @@ class Intake:
             )
         )
 
-    def _unpack(self, path: Path, query: SubmitArchive) -> tuple[Source, ...]:
+    def _unpack(self, path: Path, query: SubmitArchive) -> tuple[Source, ...] | Refused:
+        # Returned, not raised: the threadpool prints what is raised in it.
         with tempfile.TemporaryDirectory(dir=self._spool.directory, prefix="tmp-") as scratch:
             try:
                 trees = archive.open_archive(path, Path(scratch), self._limits)
@@ -125,9 +128,9 @@ class Intake:
                     self._pack(tree.name or name, tree.path, tree.notes, query.options) for tree in trees
                 )
             except archive.ArchiveError as error:
-                raise Refused(400, "Bad archive", str(error), entry=error.entry) from error
+                return Refused(400, "Bad archive", str(error), entry=error.entry)
             except archive.SourceError as error:
-                raise Refused(507, "Not stored", str(error)) from error
+                return Refused(507, "Not stored", str(error))
 
     def _pack(self, name: str, tree: Path, notes: tuple[str, ...], options: Options) -> Source:
         root = archive.subdirectory(tree, options.subdirectory)

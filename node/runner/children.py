@@ -14,78 +14,24 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 from weakref import WeakSet
+
+from node.runner.jobs import Finished, Job, encode
 
 if TYPE_CHECKING:
     from gevent.event import AsyncResult
     from gevent.socket import socket as GeventSocket  # noqa: N812
 
-CHANNEL_VARIABLE = "TESTRING_CHANNEL"
-"""Environment variable that tells a child the number of its channel's descriptor."""
-_CHANNEL_DESCRIPTOR = "3"
-_REPORT_LIMIT = 16 << 20
+__all__ = ["Child", "Finished", "Job", "Warden", "WardenLost"]
 
-Why = Literal["exit", "wall", "output", "killed", "dumped", "start", "lost"]
+_REPORT_LIMIT = 16 << 20
 
 
 class WardenLost(Exception):
     """The warden process is gone: this node can start nothing any more and must end."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One command to run.
-
-    ``argv[0]`` is an absolute path. ``env`` is the whole environment: nothing is inherited.
-    ``uid``/``gid`` need root; ``own_uid`` says that no other job runs under that uid, so that all
-    its processes may be killed with this job. ``rlimits`` maps ``NOFILE`` and the like to
-    (soft, hard). ``wall`` is seconds, 0 for no limit. ``output_limit`` is the bytes of stdout and
-    stderr together after which the job is killed; ``keep_output`` bytes are kept at each end.
-    """
-
-    argv: Sequence[str]
-    cwd: Path | str
-    env: Mapping[str, str] = field(default_factory=dict)
-    uid: int | None = None
-    gid: int | None = None
-    own_uid: bool = False
-    rlimits: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    wall: float = 0.0
-    output_limit: int = 16 << 20
-    keep_output: int = 64 << 10
-    channel: bool = False
-    name: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finished:
-    """How a job ended; when this exists, no process of the job is left (unless ``unkillable``).
-
-    ``why``: ``exit`` (by itself), ``wall`` or ``output`` (a limit), ``killed`` or ``dumped`` (by order),
-    ``start`` (could not be executed, see ``message``), ``lost`` (its caretaker was killed).
-    ``signal`` is a name such as ``SIGSEGV``, or empty. ``max_rss`` is bytes.
-    """
-
-    why: Why
-    exit_code: int | None = None
-    signal: str = ""
-    message: str = ""
-    output: str = ""
-    output_bytes: int = 0
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    max_rss: int = 0
-    left_behind: int = 0
-    unkillable: int = 0
-
-    @property
-    def ok(self) -> bool:
-        """It ended by itself with exit code 0."""
-        return self.why == "exit" and self.exit_code == 0
 
 
 class Child:
@@ -199,7 +145,7 @@ class Warden:
         memory = os.memfd_create("job", os.MFD_CLOEXEC)
         far = [far_control] if far_channel is None else [far_control, far_channel]
         try:
-            _write_all(memory, _encode(job))
+            _write_all(memory, encode(job))
             self._send([memory, *(end.fileno() for end in far)])
         except OSError as error:
             self.lost = True
@@ -275,27 +221,6 @@ def _pair() -> tuple[GeventSocket, socket.socket]:
 
     near, far = socket.socketpair()
     return gsocket.socket(fileno=near.detach()), far
-
-
-def _encode(job: Job) -> bytes:
-    env = dict(job.env)
-    if job.channel:
-        env[CHANNEL_VARIABLE] = _CHANNEL_DESCRIPTOR
-    return json.dumps(
-        {
-            "argv": [str(word) for word in job.argv],
-            "cwd": str(job.cwd),
-            "env": env,
-            "uid": job.uid,
-            "gid": job.uid if job.gid is None else job.gid,
-            "own_uid": job.own_uid,
-            "rlimits": {name: list(pair) for name, pair in job.rlimits.items()},
-            "wall": job.wall,
-            "output_limit": job.output_limit,
-            "keep_output": job.keep_output,
-            "name": job.name,
-        }
-    ).encode()
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

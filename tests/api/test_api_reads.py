@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 
 from proto.messages import (
     CancelEvaluation,
+    DrainNode,
     GetEvaluation,
     GetHealth,
     GetNetwork,
@@ -41,6 +42,7 @@ PROBLEM = "application/problem+json"
         ("GET", "/stats", GetStats()),
         ("GET", "/network", GetNetwork()),
         ("GET", "/health", GetHealth()),
+        ("POST", "/network/127.0.0.1:7001/drain", DrainNode(node="127.0.0.1:7001")),
     ],
 )
 def test_bytes_pass_through(web: FlaskClient, node: FakeNode, method: str, path: str, query: Query) -> None:

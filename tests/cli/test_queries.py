@@ -68,9 +68,9 @@ def test_report_goes_to_a_file_or_stdout(server, testring, tmp_path: Path):
 
 
 def test_drain_names_the_node(server, testring):
-    server.on("POST", "/network/drain", {"draining": True}, status=202)
-    assert testring("drain", "n1", "--server", server.url).exit_code == errors.OK
-    assert json.loads(server.asked[0].body) == {"node": "n1"}
+    server.on("POST", "/network/127.0.0.1:7001/drain", {"draining": True}, status=202)
+    assert testring("drain", "127.0.0.1:7001", "--server", server.url).exit_code == errors.OK
+    assert testring("drain", "a/b", "--server", server.url).exit_code == errors.USAGE
 
 
 def test_an_unknown_id_is_one_line(server, testring):

@@ -66,6 +66,19 @@ def test_a_worker_that_leaves_in_the_middle_loses_nothing(clusters, slow_suite, 
         assert twice == [], "what was started was finished, what was not was handed back"
 
 
+def test_a_drained_worker_hands_back_and_leaves(clusters, slow_suite):
+    cluster = clusters(2)
+    evaluation = cluster.submit(slow_suite, collection="lazy")
+    under_way(cluster, evaluation)
+    leaver = cluster.embedded.child("worker 1")
+    cluster.client.drain(cluster.address(leaver))
+    assert leaver.wait(30.0), "it ends by itself"
+    assert leaver.process.returncode == 0
+    cluster.embedded.forget(leaver)
+    result = cluster.wait(evaluation)
+    assert result.counts == {"passed": 2 * MODULES}
+
+
 def test_every_node_is_in_network_and_stats(cluster, project):
     cluster.run(project({f"test_{n}.py": "def test_a(): pass\n" for n in range(6)}))
     network, stats = cluster.client.get("/network"), cluster.client.get("/stats")

@@ -50,10 +50,12 @@ class Session:
 
     def wait(self, holds: Callable[[], object], what: str, seconds: float = DEADLINE) -> None:
         """Block until ``holds()``; fails with everything said so far."""
-        with gevent.Timeout(seconds, AssertionError(f"no {what} within {seconds} s; said: {self.said[-5:]}")):
+        with gevent.Timeout(seconds, False):
             while not holds():
                 self.news.clear()
                 self.news.wait()
+            return
+        raise AssertionError(f"no {what} within {seconds} s; said: {self.said[-5:]}")
 
     def opened(self) -> SessionOpened:
         self.wait(lambda: self.of(SessionOpened) or self.of(SessionEnded), "SessionOpened")
