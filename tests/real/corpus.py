@@ -19,6 +19,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from cli.signals import stop_signals
 from tests.real import reference, sdists
 from tests.real.compare import Finding, explain, shown, worse
 from tests.support.cluster import Cluster, Result
@@ -133,20 +134,15 @@ def table(rows: Sequence[Row]) -> Table:
     return made
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Compare the projects; 0 if all are equal, or differ for reasons that are the suite's own."""
-    parser = argparse.ArgumentParser(prog="python -m tests.real.corpus", description=__doc__)
-    parser.add_argument(
-        "--only", action="append", default=[], metavar="NAME", help="this project; repeatable"
-    )
-    parser.add_argument("--workers", type=int, default=WORKERS)
-    given = parser.parse_args(arguments)
-    console = Console(soft_wrap=True)
+def _compared(
+    chosen: Sequence[dict[str, Any]], workers: int, console: Console
+) -> tuple[list[Row], list[str]]:
+    """(rows, names of the projects that could not be compared)."""
     rows: list[Row] = []
     broken: list[str] = []
-    cluster = Cluster(given.workers)
+    cluster = Cluster(workers)
     try:
-        for project in projects(given.only):
+        for project in chosen:
             console.print(f"{project['requirement']} ...", markup=False)
             try:
                 row = compare(cluster, project)
@@ -160,6 +156,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 console.print(line, markup=False)
     finally:
         cluster.close()
+    return rows, broken
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Compare the projects; 0 if all are equal, or differ for reasons that are the suite's own."""
+    parser = argparse.ArgumentParser(prog="python -m tests.real.corpus", description=__doc__)
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="this project; repeatable"
+    )
+    parser.add_argument("--workers", type=int, default=WORKERS)
+    given = parser.parse_args(arguments)
+    console = Console(soft_wrap=True)
+    with stop_signals():
+        rows, broken = _compared(projects(given.only), given.workers, console)
     console.print(table(rows))
     bad = [row.name for row in rows if not row.good] + broken
     if bad:
