@@ -15,7 +15,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.process
 
-MODULES = 14
+MODULES = 40
 SLOW = """
 import threading
 
@@ -26,7 +26,7 @@ def test_second(): threading.Event().wait(0.3)
 
 @pytest.fixture
 def slow_suite(project) -> Path:
-    """14 modules of 0.6 s: long enough for a node to come or go in the middle."""
+    """40 modules of 0.6 s: long enough for a node to build its environment and take part."""
     return project({f"tests/test_m{n:02}.py": SLOW for n in range(MODULES)})
 
 
