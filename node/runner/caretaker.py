@@ -21,6 +21,7 @@ import select
 import signal
 import sys
 import time
+from typing import Any
 
 import processes
 
@@ -31,7 +32,7 @@ _READ = 65_536
 _CHILD_CHANNEL = 3
 
 
-def start_child(job: dict, output: int, channel: int | None, failure: int) -> int:
+def start_child(job: dict[str, Any], output: int, channel: int | None, failure: int) -> int:
     """Fork and exec the job's command; its pid. A failure to exec is written to ``failure``."""
     parent = os.getpid()
     pid = os.fork()
@@ -44,7 +45,7 @@ def start_child(job: dict, output: int, channel: int | None, failure: int) -> in
     os._exit(127)
 
 
-def _become(job: dict, output: int, channel: int | None, failure: int, parent: int) -> None:
+def _become(job: dict[str, Any], output: int, channel: int | None, failure: int, parent: int) -> None:
     os.setsid()
     os.umask(0o022)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
@@ -113,7 +114,7 @@ class Output:
 class Watch:
     """Waits for the first of: the child's end, an order from the node, a limit."""
 
-    def __init__(self, job: dict, pid: int, pipe: int, control: int) -> None:
+    def __init__(self, job: dict[str, Any], pid: int, pipe: int, control: int) -> None:
         self.job, self.pid, self.pipe, self.control = job, pid, pipe, control
         self.handle = os.pidfd_open(pid)
         self.output = Output(job["keep_output"])
@@ -179,7 +180,7 @@ class Watch:
                 return
 
 
-def care(job: dict, control: int, channel: int | None) -> None:
+def care(job: dict[str, Any], control: int, channel: int | None) -> None:
     """Run one job to its end and report on ``control``. Never raises for what the job does."""
     processes.become_subreaper()
     processes.refuse_dumps()

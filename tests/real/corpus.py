@@ -69,8 +69,8 @@ def options(project: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def compare(cluster: Cluster, project: dict[str, Any]) -> Row:
-    """Run one project both ways."""
+def compare(cluster: Cluster, project: dict[str, Any], *, again: bool = True) -> Row:
+    """Run one project both ways; ``again``: a second time on the cluster, its environment being there."""
     run_dir = cluster.top / "r"
     with tempfile.TemporaryDirectory() as scratch:
         tree = sdists.unpack(project["requirement"], project["sdist"], Path(scratch) / "sdist")
@@ -79,7 +79,7 @@ def compare(cluster: Cluster, project: dict[str, Any]) -> Row:
         made = sorted(reference.environments(run_dir) - before)
         if not made:
             raise RuntimeError(f"no environment was built: {cold.answer['projects'][0]}")
-        warm = _submitted(cluster, tree, project)
+        warm = _submitted(cluster, tree, project) if again else cold
         built = usable(made)
         plain = reference.serial(built, [*project["serial_flags"], *project["pytest_args"]])
         findings = [

@@ -24,6 +24,7 @@ import contextlib
 import copy
 import faulthandler
 import fcntl
+import functools
 import json
 import os
 import re
@@ -123,18 +124,16 @@ class Channel:
         """The commands that have come; with ``block`` at least one."""
         if block:
             self.flush()
-        while True:
+        while self.poll.poll(None if block else 0):
             self._check()
-            ready = self.poll.poll(None if block and b"\n" not in self.rest else 0)
-            if ready:
-                data = os.read(self.descriptor, 1 << 20)
-                if not data:
-                    os._exit(CHANNEL_LOST)
-                self.rest += data
-            lines = self.rest.split(b"\n")
+            data = os.read(self.descriptor, 1 << 20)
+            if not data:
+                os._exit(CHANNEL_LOST)
+            lines = (self.rest + data).split(b"\n")
             self.rest = lines.pop()
-            if lines or not block:
+            if lines:
                 return [json.loads(line) for line in lines]
+        return []
 
 
 # --- which configuration file pytest is to use ------------------------------------------------
@@ -271,8 +270,13 @@ def neutralise(args):
 # --- from reports to one verdict ----------------------------------------------------------------
 
 
+@functools.lru_cache(maxsize=None)
+def is_subtest_type(kind):
+    return kind.__name__.lower().startswith("subtest")
+
+
 def is_subtest(report):
-    return type(report).__name__.lower().startswith("subtest")
+    return is_subtest_type(type(report))
 
 
 def is_xfail(report):
