@@ -97,6 +97,19 @@ class ClusterState:
                         running[where] = running.get(where, 0) + 1
         return running
 
+    def validate(self) -> None:
+        """Check the state against itself; for tests.
+
+        Raises:
+            AssertionError: it does not agree.
+        """
+        if self._master is not None:
+            self._master.validate()
+
+    def story(self, evaluation: int) -> str:
+        """What happened to an evaluation's sessions, one line each; empty where nothing is known."""
+        return self._master.story(evaluation) if self._master is not None else ""
+
     def _on(self, event: ev.AnyEvent, now: float) -> list[fx.AnyEffect]:
         master = self._master
         if isinstance(event, ev.SessionSaid):
@@ -113,6 +126,8 @@ class ClusterState:
             return master.submit(event)
         elif isinstance(event, ev.Cloned | ev.CloneFailed):
             master.cloned(event)
+        elif isinstance(event, ev.Recalled):
+            master.recalled(event)
         elif isinstance(event, ev.Asked):
             return master.ask(event, now)
         elif isinstance(event, ev.Committed):

@@ -96,6 +96,14 @@ class CloneFailed(Event, frozen=True, kw_only=True):
     log: str = ""
 
 
+class Recalled(Event, frozen=True, kw_only=True):
+    """The end of a ``Recall`` effect: module -> seconds its tests took the last time."""
+
+    evaluation: int
+    project: int
+    seconds: dict[str, float]
+
+
 class Committed(Event, frozen=True, kw_only=True):
     """Everything appended up to and with this position is durable."""
 
@@ -124,6 +132,7 @@ AnyEvent: TypeAlias = (
     | Submitted
     | Cloned
     | CloneFailed
+    | Recalled
     | Committed
     | SessionSaid
     | Stopping

@@ -8,14 +8,20 @@ from node.core import effects as fx
 from node.core import events as ev
 from node.core import records as rec
 from node.core.answers import accepted, cancelling, health, known, refused
+from node.core.audit import Audit
+from node.core.checks import check, story
+from node.core.desk import Desk
 from node.core.evaluation import Ledger
+from node.core.flow import Flow
+from node.core.handbacks import Handbacks
 from node.core.lifecycle import Lifecycle
+from node.core.limits import Limits
 from node.core.losses import Losses
 from node.core.membership import Roster
 from node.core.progress import Progress
 from node.core.scheduler import Scheduler
 from node.core.settings import CoreSettings
-from node.core.work import Session, Work
+from node.core.stealing import Stealing
 from proto import messages as m
 from proto.messages import AnyMessage, AssignmentId
 
@@ -41,11 +47,15 @@ class Master:
         self._waiting: list[fx.AnyEffect] = []
         self._gated: deque[tuple[int, list[fx.AnyEffect]]] = deque()
         self._cancel_tickets: dict[int, list[int]] = {}
-        self.lifecycle = Lifecycle(settings, self.ledger, self._record)
-        self._scheduler = Scheduler(roster, self._number)
-        self._progress = Progress(settings, self._scheduler, self._record, self._tell)
-        self._losses = Losses(settings, self._record, self._progress.audit)
-        self._where: dict[AssignmentId, tuple[int, int]] = {}
+        self._desk = desk = Desk()
+        self.lifecycle = Lifecycle(settings, self.ledger, desk, self._record)
+        limits = Limits(settings, desk, self.lifecycle, self._record)
+        scheduler = Scheduler(roster, desk, Stealing(settings), self._number)
+        audit = Audit(settings, self._record)
+        self._losses = Losses(settings, desk, self._record, audit)
+        handbacks = Handbacks(settings, desk, self._losses)
+        self._progress = Progress(desk, scheduler, self._losses, handbacks, self._record, self._tell)
+        self._flow = Flow(self.ledger, desk, self.lifecycle, limits, scheduler, audit, self._record)
 
     # --- what happens -----------------------------------------------------------------------
 
@@ -133,18 +143,19 @@ class Master:
         """A member's connection is gone: its work goes elsewhere."""
         if not self.roster.leave(node):
             return []
+        self._desk.wake()
         for work in self.lifecycle.works.values():
             for session in [session for session in work.sessions.values() if session.node == node]:
                 self._losses.node_lost(work, session)
-                self._where.pop(session.id, None)
         return self._announce()
 
     def receive(self, node: str, message: AnyMessage) -> list[fx.AnyEffect]:
         """A message of a worker (or of this node's own worker side)."""
         if isinstance(message, m.Join):
             self.roster.join(node, message)
+            self._desk.wake()
             # Its work was given to others when its connection was lost.
-            void = tuple(held for held in message.holding if held not in self._where)
+            void = tuple(held for held in message.holding if not self._desk.holds(held))
             return [
                 fx.Send(node=node, message=m.Welcome(cluster="", epoch=self._epoch, void=void)),
                 *self._announce(),
@@ -155,65 +166,32 @@ class Master:
         if isinstance(message, m.Bye):
             if node in self.roster and node != self._node:
                 self.roster.drain(node)
+                self._desk.wake()
             return []
-        return self._session_said(node, message)
+        return self._progress.said(node, self.roster.address(node), message, self._at)
 
-    def _session_said(self, node: str, message: AnyMessage) -> list[fx.AnyEffect]:
-        work, session = self._find(message)
-        if isinstance(message, m.Verdicts):
-            self._progress.verdicts(work, session, node, self.roster.address(node), message, self._at)
-            return []
-        if work is None or session is None:
-            return []
-        if isinstance(message, m.SessionOpened):
-            return self._progress.opened(work, session, message)
-        if isinstance(message, m.Listing):
-            session.listing.setdefault(message.module, []).extend(message.tests)
-        elif isinstance(message, m.Collected):
-            return self._progress.collected(work, session, message)
-        elif isinstance(message, m.Started):
-            assignment = session.assignments.get(message.assignment)
-            if assignment is not None:
-                assignment.running = message.test
-        elif isinstance(message, m.Done):
-            session.assignments.pop(message.assignment, None)
-        elif isinstance(message, m.HandedBack):
-            self._losses.handed_back(work, session, message)
-        elif isinstance(message, m.SessionEnded):
-            self._losses.ended(work, session, message)
-        return []
-
-    def _find(self, message: AnyMessage) -> tuple[Work | None, Session | None]:
-        """The work and session a message is about; sessions are few, so a walk will do."""
-        key = getattr(message, "session", None)
-        assignment = getattr(message, "assignment", None)
-        for work in self.lifecycle.works.values():
-            for session in work.sessions.values():
-                if session.id == key or (key is None and assignment in session.assignments):
-                    return work, session
-        return None, None
+    def recalled(self, event: ev.Recalled) -> None:
+        """A question about a project's history was answered."""
+        self._flow.recalled(event)
 
     # --- what follows -----------------------------------------------------------------------
 
     def advance(self, now: float, at: float) -> list[fx.AnyEffect]:
         """Everything that can be decided now; called after each event."""
         self._at = max(self._at, at)
-        effects = self.lifecycle.fetch()
-        works = self.lifecycle.start(now, self._at)
-        effects += self._scheduler.schedule(works)
-        for work in works:
-            if work.sessions and work.evaluation.state == "preparing":
-                self._record(rec.Began(evaluation=work.evaluation.id, state="running", at=self._at))
-            effects += self._progress.audit.advance(work, now, self._scheduler.give)
-        self.lifecycle.end_projects(self._at, self._progress.audit.settle, self._scheduler.audit_due)
-        effects += self.lifecycle.limits(self._at)
-        self._where = {
-            assignment: work.key
-            for work in self.lifecycle.works.values()
-            for session in work.sessions.values()
-            for assignment in session.assignments
-        }
-        return effects + self._append()
+        return self._flow.advance(now, self._at) + self._append()
+
+    def validate(self) -> None:
+        """Check everything against everything; for tests.
+
+        Raises:
+            AssertionError: it does not agree; the message ends with the project's story.
+        """
+        check(self._desk, self.ledger, self.roster)
+
+    def story(self, evaluation: int) -> str:
+        """What happened to the sessions and assignments of an evaluation, one line each."""
+        return story(self._desk, evaluation)
 
     def _append(self) -> list[fx.AnyEffect]:
         """Hand the new records to the log, and hold back what tells of them."""
@@ -238,6 +216,7 @@ class Master:
             return [cancelling(ticket, evaluation)]
         self._cancel_tickets.setdefault(evaluation, []).append(ticket)
         self.lifecycle.cancelling.add(evaluation)
+        self._desk.wake()
         effects: list[fx.AnyEffect] = []
         for key, work in list(self.lifecycle.works.items()):
             if key[0] == evaluation:
@@ -260,6 +239,7 @@ class Master:
                 refused(ticket, 409, "Not drained", "the master cannot be drained while it is the master")
             ]
         self.roster.drain(node)
+        self._desk.wake()
         return [
             fx.Answer(ticket=ticket, status=202, body={"node": node, "state": "draining"}),
             fx.Send(node=node, message=m.Drain()),

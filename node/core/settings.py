@@ -24,6 +24,11 @@ class CoreSettings(Struct, frozen=True, kw_only=True):
     """... and so often: it ends ``lost``."""
     drain_seconds: float = 30.0
     """A draining worker lets running tests end for so long."""
+    steal_least: float = 0.5
+    """A running module is asked for its tail only if its tests will take so long. Small values split
+    modules for less than it costs to import them twice."""
+    steal_open: float = 3.0
+    """... and a free slot starts a session for nothing but that only if they will take so long."""
     isolation: str = "process"
 
 

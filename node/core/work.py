@@ -10,20 +10,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from node.core.evaluation import Evaluation, Project
+from node.core.pieces import Piece, Pieces
 from proto.messages import AssignmentId, TestId
 
-
-@dataclass(frozen=True)
-class Piece:
-    """A module, or some of its tests, for one session. An empty module means: wherever they are."""
-
-    module: str
-    select: tuple[TestId, ...] = ()
-    alone: bool = False
-    """In a fresh session of its own: it is suspected of killing its runner."""
+STORY_LINES = 200
+"""Lines of a project's story that are kept."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Assignment:
     """A piece given to a session."""
 
@@ -34,9 +28,30 @@ class Assignment:
     left: int | None = None
     """Tests without a verdict; None until the module was collected."""
     running: TestId | None = None
+    collected: bool = False
+    """The session has said which of the tests it knows."""
+    ran: int = 0
+    seconds: float = 0.0
+    """Of the ``ran`` tests that have a verdict."""
+    asked: bool = False
+    """Its session was asked to give it, or its tail, back, and has not answered."""
+    refused: float | None = None
+    """Expected seconds when its session would not give its tail; asked again when they have doubled."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether a test of it has started."""
+        return self.running is not None or self.ran > 0
+
+    @property
+    def expected(self) -> float | None:
+        """Seconds that the tests left will take, from those that ran; None while none has."""
+        if self.left is None or not self.ran:
+            return None
+        return self.left * self.seconds / self.ran
 
 
-@dataclass
+@dataclass(eq=False)
 class Session:
     """One pytest session on one slot of one node."""
 
@@ -53,14 +68,17 @@ class Session:
     listing: dict[str, list[TestId]] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(eq=False)
 class Work:
-    """The scheduling state of one project that is being run."""
+    """The scheduling state of one project that is being run.
+
+    Sessions and assignments come and go through ``Desk`` only, which knows where each is.
+    """
 
     evaluation: Evaluation
     project: Project
     mode: Literal["lazy", "whole"] | None = None
-    queue: deque[Piece] = field(default_factory=deque)
+    queue: Pieces = field(default_factory=Pieces)
     sessions: dict[AssignmentId, Session] = field(default_factory=dict)
     losses: dict[TestId, int] = field(default_factory=dict)
     deaths: dict[tuple[str, TestId | None], int] = field(default_factory=dict)
@@ -75,7 +93,15 @@ class Work:
     split: bool = False
     groups: dict[str, AssignmentId] = field(default_factory=dict)
     """xdist_group -> the session that runs it."""
+    collectors: dict[str, AssignmentId] = field(default_factory=dict)
+    """Module -> the session that collected it first: its ids are those of the plan."""
+    strangers: dict[str, int] = field(default_factory=dict)
+    """Module -> sessions that were given it and did not know it."""
+    expected: dict[str, float] = field(default_factory=dict)
+    """Module -> seconds its tests took the last time."""
     notes: list[str] = field(default_factory=list)
+    story: deque[str] = field(default_factory=lambda: deque(maxlen=STORY_LINES))
+    """What happened to sessions and assignments, for error messages."""
 
     @property
     def key(self) -> tuple[int, int]:
@@ -94,7 +120,3 @@ class Work:
             for session in self.sessions.values()
             if session.purpose != "audit"
         )
-
-    def requeue(self, piece: Piece) -> None:
-        """Put a piece back, before what was not dealt yet; suspects go first of all."""
-        self.queue.appendleft(piece)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from node.core import effects as fx
 from node.core.settings import CoreSettings
@@ -67,7 +68,9 @@ class Worker:
         if isinstance(message, m.Withdraw):
             for key, session in self.sessions.items():
                 if message.assignment in session.assignments:
-                    return [fx.WithdrawInSession(session=key, assignment=message.assignment)]
+                    return [
+                        fx.WithdrawInSession(session=key, assignment=message.assignment, tail=message.tail)
+                    ]
             return []
         if isinstance(message, m.Answered):
             self._answered(message)
@@ -80,7 +83,10 @@ class Worker:
             local = self.sessions.get(session)
             if isinstance(message, m.Verdicts):
                 message = self._number(message)
-            elif isinstance(message, m.Done | m.HandedBack) and local is not None:
+            elif local is not None and (
+                isinstance(message, m.Done)
+                or (isinstance(message, m.HandedBack) and message.why == "unbegun")
+            ):
                 local.assignments.discard(message.assignment)
             elif isinstance(message, m.SessionEnded):
                 self.sessions.pop(session, None)
@@ -155,3 +161,8 @@ class Worker:
     def _tell(self, message: AnyMessage) -> list[fx.AnyEffect]:
         """Without a master there is nobody to tell: what matters is reported again on rejoining."""
         return [fx.Send(node=self.master, message=message)] if self.master else []
+
+
+def _ends(message: AnyMessage) -> TypeGuard[m.Done | m.HandedBack]:
+    """Whether an assignment is over with this."""
+    return isinstance(message, m.Done) or (isinstance(message, m.HandedBack) and message.why == "unbegun")
