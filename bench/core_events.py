@@ -1,7 +1,7 @@
 """Verdicts a second that the core alone accepts: one ``ClusterState``, no socket, disk or runner.
 
-The suite is played to a master of eight slots as workers would tell it; only the time inside
-``handle`` counts, every event of the run included, not those of the verdicts alone.
+The suite is played to a master of eight slots as workers would tell it; only the processor time
+inside ``handle`` counts, every event of the run included, not those of the verdicts alone.
 """
 
 from __future__ import annotations
@@ -72,9 +72,9 @@ class Play:
 
     def _handle(self, event: ev.AnyEvent) -> None:
         self._clock += 1e-5
-        started = time.perf_counter()
+        started = time.process_time()
         effects = self._core.handle(event, self._clock)
-        self._spent += time.perf_counter() - started
+        self._spent += time.process_time() - started
         for effect in effects:
             if isinstance(effect, fx.Append):
                 self._accepted += sum(isinstance(record, rec.Attempted) for record in effect.records)

@@ -18,6 +18,8 @@ class Desk:
         self.works: dict[tuple[int, int], Work] = {}
         self.taken: dict[tuple[str, int], AssignmentId] = {}
         """(node, slot) -> its session."""
+        self.moves = 0
+        """Sessions that took a slot or left it so far."""
         self.touched: dict[tuple[int, int], Work] = {}
         """Changed since they were last looked at."""
         self.woken = True
@@ -44,6 +46,7 @@ class Desk:
         work.sessions[session.id] = session
         self._sessions[session.id] = (work, session)
         self.taken[session.node, session.slot] = session.id
+        self.moves += 1
         work.story.append(
             f"{session.id} opens on {session.node}/{session.slot}: {session.mode} {session.purpose}"
         )
@@ -53,6 +56,7 @@ class Desk:
         """A session is gone; its assignments are the caller's, and nobody finds them any more."""
         work.sessions.pop(session.id, None)
         self._sessions.pop(session.id, None)
+        self.moves += 1
         for assignment in session.assignments:
             self._assignments.pop(assignment, None)
         if self.taken.get((session.node, session.slot)) == session.id:

@@ -62,6 +62,7 @@ class Flow:
             self._look_at = now + LOOK
         if woken:
             desk.woken, self._version = False, self._ledger.version
+            self._scheduler.refresh()
             effects += self._lifecycle.fetch()
             self._works, questions = self._lifecycle.start(now, at)
             effects += questions

@@ -122,9 +122,9 @@ class Progress:
         assignment = session.assignments.get(message.assignment)
         if assignment is None:
             return []
-        self._desk.touch(work)
         assignment.collected = message.last
         if assignment.piece.select:
+            self._desk.touch(work)  # who lent these tests may end
             return []
         evaluation, project = work.key
         module = work.project.module(message.module)
@@ -135,6 +135,8 @@ class Progress:
                 rec.Planned(evaluation=evaluation, project=project, module=message.module, tests=fresh)
             )
         assignment.left = (assignment.left or 0) + len(message.tests)
+        if assignment.left <= 1 or message.groups:
+            self._desk.touch(work)
         effects: list[fx.AnyEffect] = []
         for group, tests in message.groups.items():
             owner = self._desk.session(work.groups.get(group)) or session
@@ -160,12 +162,13 @@ class Progress:
         if work is None or session is None or assignment is None:
             superseded += range(message.first, upto)
         else:
+            before = assignment.left
             for number, verdict in enumerate(message.verdicts, message.first):
                 if number >= assignment.next:
                     if not self._take(work, session, assignment, address, verdict, at):
                         superseded.append(number)
                     assignment.next = number + 1
-            if assignment.left is not None and assignment.left <= 1:
+            if before is not None and before > 1 and (assignment.left or 0) <= 1:
                 self._desk.touch(work)  # its session is about to run dry
         self._answer(node, m.Answered(assignment=message.assignment, upto=upto, superseded=tuple(superseded)))
 

@@ -33,21 +33,29 @@ class Scheduler:
         self._desk = desk
         self._stealing = stealing
         self._number = number
+        self._slots: list[Slot] = []
+        self._accepting: set[str] = set()
+        self._full_at = -1
+        """The desk's count of moves when no slot was free."""
+
+    def refresh(self) -> None:
+        """Take the roster's slots anew: a node has joined, left or begun to drain."""
+        self._slots = self._roster.slots()
+        self._accepting = {slot.node for slot in self._slots}
+        self._full_at = -1
 
     def schedule(self, works: list[Work], touched: Iterable[Work]) -> list[fx.AnyEffect]:
         """Open sessions of all ``works``, feed and close those of the ``touched`` ones."""
-        slots = self._roster.slots()
-        effects = list(self._open(works, slots))
-        accepting = {slot.node for slot in slots}
+        effects = list(self._open(works))
         for work in touched:
-            effects += self._feed(work, works, accepting)
+            effects += self._feed(work, works)
         return effects
 
     def arrange(self, work: Work) -> None:
         """Order what waits as the submission's strategy says."""
         options = work.evaluation.options
         if options.strategy in ("auto", "longest-first"):
-            slots = len(self._roster.slots())
+            slots = len(self._slots)
             slots = min(slots, options.slots) if options.slots else slots
             work.queue.arrange(work.expected, slots, all_of_them=options.strategy == "longest-first")
 
@@ -73,10 +81,13 @@ class Scheduler:
 
     # --- opening ------------------------------------------------------------------------------
 
-    def _open(self, works: list[Work], slots: list[Slot]) -> Iterator[fx.AnyEffect]:
+    def _open(self, works: list[Work]) -> Iterator[fx.AnyEffect]:
+        if self._full_at == self._desk.moves:
+            return
         taken = self._desk.taken
-        free = [slot for slot in slots if (slot.node, slot.index) not in taken]
+        free = [slot for slot in self._slots if (slot.node, slot.index) not in taken]
         if not free:
+            self._full_at = self._desk.moves
             return
         waiting = [work for work in works if self._wants(work)]
         while free and waiting:
@@ -85,7 +96,7 @@ class Scheduler:
             for work in list(waiting):
                 if not free:
                     break
-                yield from self._open_one(work, free.pop(0), crowded, len(slots))
+                yield from self._open_one(work, free.pop(0), crowded)
                 if not self._wants(work):
                     waiting.remove(work)
 
@@ -107,11 +118,11 @@ class Scheduler:
             return "main"
         return "audit" if self.audit_due(work) else ""
 
-    def _open_one(self, work: Work, slot: Slot, crowded: bool, slots: int) -> Iterator[fx.AnyEffect]:
+    def _open_one(self, work: Work, slot: Slot, crowded: bool) -> Iterator[fx.AnyEffect]:
         purpose = self._wants(work)
         options = work.evaluation.options
         if work.mode is None:
-            single = crowded or options.slots == 1 or slots == 1
+            single = crowded or options.slots == 1 or len(self._slots) == 1
             whole = options.collection == "whole" or (options.collection == "auto" and single)
             work.mode = "whole" if whole else "lazy"
         mode = "whole" if purpose == "audit" else work.mode
@@ -142,9 +153,9 @@ class Scheduler:
 
     # --- feeding ------------------------------------------------------------------------------
 
-    def _feed(self, work: Work, works: list[Work], accepting: set[str]) -> Iterator[fx.AnyEffect]:
+    def _feed(self, work: Work, works: list[Work]) -> Iterator[fx.AnyEffect]:
         mains = [session for session in work.of("main") if not session.closing]
-        opened = [session for session in mains if session.opened and session.node in accepting]
+        opened = [session for session in mains if session.opened and session.node in self._accepting]
         for session in opened:
             if _dry(session):
                 yield from self._give_next(work, session)
@@ -153,7 +164,9 @@ class Scheduler:
                 work.queue.free >= len(mains) or work.queue.waits_for(session.id)
             ):
                 yield from self._give_next(work, session)
-        for session in [session for session in mains if session.opened and session.node not in accepting]:
+        for session in [
+            session for session in mains if session.opened and session.node not in self._accepting
+        ]:
             yield self._close(work, session)
         idle = [session for session in opened if _dry(session) and not work.queue.waits_for(session.id)]
         if idle:
