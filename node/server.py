@@ -27,6 +27,7 @@ from node.core import events as ev
 from node.core.cluster import ClusterState
 from node.core.settings import CoreSettings
 from node.environment.environments import Environments
+from node.history import History
 from node.identity import NodeIdentity
 from node.intake import Intake
 from node.journal import Journal
@@ -105,6 +106,7 @@ class Server:
             fx.Send: lambda effect: self.links.send(effect.node, effect.message),
             fx.Answer: self.tickets.resolve,
             fx.Clone: self.intake.clone,
+            fx.Recall: History(self.store, self.post).recall,
             fx.StartSession: self._sessions.start,
             fx.RunInSession: self._sessions.run,
             fx.WithdrawInSession: self._sessions.withdraw,
