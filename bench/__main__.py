@@ -6,10 +6,17 @@ import argparse
 import platform
 import sys
 
-from bench import requests_per_second, streams, suites
+from bench import durability, requests_per_second, stalls, streams, suites, takeover
 from bench.rounds import load
 
-PARTS = {"suites": suites.table, "streams": streams.table, "requests": requests_per_second.table}
+PARTS = {
+    "suites": suites.table,
+    "streams": streams.table,
+    "requests": requests_per_second.table,
+    "durability": durability.table,
+    "takeover": takeover.table,
+    "stalls": stalls.table,
+}
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from statistics import median
 
 from cli.errors import CommandError
 from node.config import PROFILES
-from tests.chaos import schedule
+from tests.chaos import schedule, suite
 from tests.chaos.agent import Agent
 from tests.chaos.book import Book
 from tests.chaos.checks import Tally
@@ -34,7 +34,7 @@ def main() -> int:
     network, why = _network(given.workers + 1, given.faults)
     kinds = [kind for kind in given.faults if kind != "cut" or network.can_cut]
     print(f"chaos: seed {given.seed}, {given.seconds:g} s, {', '.join(kinds)}{why}", flush=True)
-    book, tally = Book(), Tally()
+    book, tally = Book(suite.TOTAL), Tally()
     fleet = Fleet(network, workers=given.workers, profile=given.profile)
     agent = Agent(
         fleet,

@@ -40,9 +40,14 @@ class View:
 
 
 class Book:
-    """Shared by the clients, the watcher and the agent."""
+    """Shared by the clients, the watcher and the agent.
 
-    def __init__(self) -> None:
+    Args:
+        total: tests of one evaluation. Its own ``total`` grows while modules are collected.
+    """
+
+    def __init__(self, total: int) -> None:
+        self.total = total
         self.submissions: list[Submission] = []
         self.violations: list[str] = []
         self.refusals: Counter[int] = Counter()
@@ -74,13 +79,12 @@ class Book:
 
     def seen(self, submission: Submission, answer: dict[str, Any], asked: float, answered: float) -> None:
         """An answer about an evaluation."""
-        tests = answer["tests"]
-        executed = tests["executed"]
+        executed = answer["tests"]["executed"]
         with self._lock:
             if executed < submission.executed:
                 self.went_back += 1
             submission.executed, submission.answer = executed, answer
-            self.gaps.seen(asked, answered, submission.evaluation, executed, tests["total"] - executed)
+            self.gaps.seen(asked, answered, submission.evaluation, executed, self.total - executed)
             if answer["state"] in ("finished", "cancelled", "failed"):
                 self.gaps.over(submission.evaluation)
                 submission.over.set()

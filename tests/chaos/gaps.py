@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-ENOUGH = 40
+ENOUGH = 60
 """Tests without a verdict that must be left for a gap to say anything: fewer may all be waiting for
 the run's last steps (failures are confirmed last)."""
 

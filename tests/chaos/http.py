@@ -77,6 +77,10 @@ class Http:
             raise Violation(f"a submission was answered {answer.status_code}")
         return int(answer.json()["id"])
 
+    def delete(self, path: str) -> None:
+        """``DELETE``: cancel."""
+        self._patient("DELETE", path)
+
     def close(self) -> None:
         """Close the connection."""
         self._session.close()

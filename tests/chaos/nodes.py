@@ -75,9 +75,10 @@ class Fleet:
         self.url = ""
         self.api: Child | None = None
         self._slots = slots
-        self._secret = self.top / "secret"
-        self._secret.write_text(secrets.token_hex(32))
-        self._secret.chmod(0o600)
+        self.secret = secrets.token_hex(32).encode()
+        self._secret_file = self.top / "secret"
+        self._secret_file.write_bytes(self.secret)
+        self._secret_file.chmod(0o600)
         self._environment = {
             **wheels.gather(self.top / "wheels"),
             "PYTHONPATH": str(ROOT),
@@ -134,7 +135,7 @@ class Fleet:
             arguments.append("--master")
         arguments += ["--slots", str(self._slots if node.number else 0)]
         arguments += ["--data", str(self.top / node.name), "--run-dir", str(self.top / "r" / node.name)]
-        arguments += ["--socket-dir", str(self.sockets), "--secret-file", str(self._secret)]
+        arguments += ["--socket-dir", str(self.sockets), "--secret-file", str(self._secret_file)]
         module, arguments = self.network.command(node.number, "node", arguments)
         node.child = Child(
             node.name,
