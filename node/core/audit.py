@@ -93,7 +93,8 @@ class Audit:
     def _only_died(self, work: Work, name: str) -> bool:
         """A module whose collection killed its runners has a verdict under its own name; it stands."""
         module = work.project.modules.get(name)
-        return module is not None and (name, None) in work.deaths and TestId(name) in module.tests
+        itself = TestId(name)
+        return module is not None and (name, itself) in work.project.deaths and itself in module.tests
 
     def failed(self, work: Work, message: m.SessionEnded) -> None:
         """The audit's runner is gone before it was done."""

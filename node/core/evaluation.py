@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from node.core import records as rec
-from proto.messages import Options, Outcome, TestId
+from proto.messages import AssignmentId, Options, Outcome, TestId
 
 FAILURES = frozenset({"failed", "error", "timeout", "crashed"})
 """Outcomes that pytest would stop at under ``-x``."""
@@ -23,6 +23,13 @@ class TestState:
 
     verdict: Outcome | None = None
     provisional: Outcome | None = None
+    assignment: AssignmentId | None = None
+    """Whose outcome was taken last: one that is sent again is known by it."""
+
+    @property
+    def seen(self) -> bool:
+        """Whether it has any outcome."""
+        return self.verdict is not None or self.provisional is not None
 
 
 @dataclass
@@ -51,7 +58,9 @@ class Module:
                 self.missing_count += 1
         self.planned = True
 
-    def outcome(self, test: TestId, outcome: Outcome, *, final: bool) -> None:
+    def outcome(
+        self, test: TestId, outcome: Outcome, *, final: bool, assignment: AssignmentId | None = None
+    ) -> None:
         """One outcome; the first final one stands."""
         state = self.tests.get(test)
         if state is None:
@@ -59,6 +68,7 @@ class Module:
             self.missing_count += 1
         if state.verdict is not None:
             return
+        state.assignment = assignment or state.assignment
         if state.provisional is None:
             self.missing_count -= 1
             self.unconfirmed_count += not final
@@ -95,6 +105,10 @@ class Project:
     listed: bool = False
     mode: str = "lazy"
     modules: dict[str, Module] = field(default_factory=dict)
+    losses: dict[tuple[str, TestId], int] = field(default_factory=dict)
+    """How often a node was lost under the test."""
+    deaths: dict[tuple[str, TestId], int] = field(default_factory=dict)
+    """How often a runner died under it. A module stands for itself while it is collected."""
     state: str = ""
     """Empty until it has ended: finished, cancelled or failed."""
 
@@ -122,6 +136,7 @@ class Evaluation:
     options: Options
     projects: list[Project]
     accepted: float
+    token: bool = False
     state: str = "queued"
     began: float = 0.0
     failures: int = 0
@@ -139,6 +154,8 @@ class Ledger:
 
     def apply(self, record: rec.AnyRecord) -> None:
         """Take one record in; records of evaluations that ended are ignored."""
+        if isinstance(record, rec.Joined | rec.Departed):
+            return
         if isinstance(record, rec.Audited):
             self.audited[record.package, record.fingerprint] = record.dependent
             return
@@ -148,7 +165,7 @@ class Ledger:
                 for index, source in enumerate(record.projects)
             ]
             self.evaluations[record.evaluation] = Evaluation(
-                record.evaluation, record.request, record.options, projects, record.at
+                record.evaluation, record.request, record.options, projects, record.at, record.token
             )
             self.requests[record.request] = record.evaluation
             return
@@ -182,7 +199,12 @@ def _apply_to_project(project: Project, record: rec.AnyRecord) -> None:
     elif isinstance(record, rec.Planned):
         project.module(record.module).plan(record.tests, replaces=record.replaces)
     elif isinstance(record, rec.Attempted):
-        project.module(record.module).outcome(record.test, record.outcome, final=record.final)
+        project.module(record.module).outcome(
+            record.test, record.outcome, final=record.final, assignment=record.assignment
+        )
+    elif isinstance(record, rec.Interrupted):
+        counts = project.losses if record.how == "node" else project.deaths
+        counts[record.module, record.test] = counts.get((record.module, record.test), 0) + 1
     elif isinstance(record, rec.Settled):
         project.module(record.module).outcome(record.test, record.outcome, final=True)
     elif isinstance(record, rec.ProjectEnded):

@@ -9,7 +9,7 @@ from node.core import records as rec
 from node.core.audit import fingerprint
 from node.core.evaluation import Evaluation, Ledger, Project
 from node.core.settings import CoreSettings
-from node.core.work import Piece, Work
+from node.core.work import Work
 from proto import messages as m
 from proto.messages import Outcome, TestId
 
@@ -32,6 +32,36 @@ class Lifecycle:
         self.works: dict[tuple[int, int], Work] = {}
         self.cancelling: set[int] = set()
         self._cut_short: dict[int, str] = {}
+        self._held: set[tuple[int, int]] = set()
+
+    # --- a new reign ------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        """Deal nothing of what a former master may have dealt, until ``release``."""
+        self._held = {
+            (evaluation.id, project.index)
+            for evaluation in self._ledger.evaluations.values()
+            for project in evaluation.projects
+            if project.package and not project.state
+        }
+
+    def adopted(self, evaluation: Evaluation, index: int, now: float) -> Work:
+        """The work that an adopted session belongs to."""
+        key = (evaluation.id, index)
+        work = self.works.get(key)
+        if work is None:
+            work = self.works[key] = self._resume(evaluation, index, now)
+        return work
+
+    def release(self, now: float) -> None:
+        """Everybody has reported: what nobody runs waits again."""
+        held, self._held = self._held, set()
+        for number, index in held:
+            evaluation = self._ledger.evaluations.get(number)
+            if evaluation is not None and not evaluation.projects[index].state:
+                self.adopted(evaluation, index, now).refill()
+
+    # --- its way ----------------------------------------------------------------------------------
 
     def in_order(self) -> list[Evaluation]:
         """Unfinished evaluations: higher priority first, then in order of submission."""
@@ -60,6 +90,7 @@ class Lifecycle:
                         url=project.source.url,
                         options=evaluation.options,
                         request=evaluation.request,
+                        token=evaluation.token,
                     )
                 )
         return effects
@@ -70,6 +101,10 @@ class Lifecycle:
         if record.evaluation not in self._ledger.evaluations:
             return
         self._record(record)
+
+    def unfetched(self, evaluation: int, project: int) -> None:
+        """A clone is to be made again."""
+        self._cloning.discard((evaluation, project))
 
     def start(self, now: float, at: float) -> list[Work]:
         """Work for every project that can run, made anew from the ledger where there is none."""
@@ -82,11 +117,8 @@ class Lifecycle:
             for project in evaluation.projects:
                 if not project.package or project.state:
                     continue
-                key = (evaluation.id, project.index)
-                work = self.works.get(key)
-                if work is None:
-                    work = self.works[key] = self._resume(evaluation, project.index, now)
-                works.append(work)
+                if (evaluation.id, project.index) not in self._held:
+                    works.append(self.adopted(evaluation, project.index, now))
         return works
 
     def _resume(self, evaluation: Evaluation, index: int, now: float) -> Work:
@@ -99,16 +131,25 @@ class Lifecycle:
         if project.listed:
             work.mode = "whole" if project.mode == "whole" else "lazy"
             work.split = work.mode == "lazy"
-            for module in project.modules.values():
-                if not module.planned:
-                    work.queue.append(Piece(module.name))
-                elif module.missing():
-                    work.queue.append(Piece(module.name, module.missing()))
+            work.refill()
         return work
+
+    def running(self, evaluation: int) -> dict[tuple[int, str], int]:
+        """(project, module) -> tests that run right now."""
+        counts: dict[tuple[int, str], int] = {}
+        for key, work in self.works.items():
+            if key[0] != evaluation:
+                continue
+            for session in work.sessions.values():
+                for assignment in session.assignments.values():
+                    if assignment.running is not None:
+                        where = (key[1], assignment.piece.module)
+                        counts[where] = counts.get(where, 0) + 1
+        return counts
 
     def end_projects(self, at: float, settle: Callable[[Work], bool], due: Callable[[Work], bool]) -> None:
         """End every project whose work is done, and every evaluation whose projects are."""
-        for work in list(self.works.values()):
+        for work in [work for key, work in self.works.items() if key not in self._held]:
             project = work.project
             if work.key[0] in self.cancelling:
                 if not work.sessions:

@@ -7,13 +7,14 @@ verdict. Losing a node is no test's fault until it happens often.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 from node.core import records as rec
 from node.core.audit import Audit
 from node.core.settings import CoreSettings
 from node.core.work import Assignment, Piece, Session, Work
 from proto import messages as m
-from proto.messages import TestId
+from proto.messages import AssignmentId, TestId
 
 
 class Losses:
@@ -55,29 +56,31 @@ class Losses:
             collecting = message.collecting if assignment.id == message.assignment else ""
             self._put_back(work, assignment, suspect, collecting, message)
 
-    def node_lost(self, work: Work, session: Session) -> None:
-        """The session's node is gone: the loss is charged to the tests that ran."""
+    def node_lost(self, work: Work, session: Session, *, charged: bool) -> None:
+        """The session's node is gone. ``charged``: not in order, so the tests that ran may be at fault."""
         work.sessions.pop(session.id, None)
         if session.purpose == "audit":
             return
         for assignment in session.assignments.values():
-            test = assignment.running
-            alone = False
-            if test is not None:
-                work.losses[test] = work.losses.get(test, 0) + 1
-                alone = work.losses[test] >= self._settings.losses_alone
-                if work.losses[test] >= self._settings.losses_most:
-                    name = self._module_of(work, assignment, test)
-                    self._verdict(
-                        work, name, test, "lost", f"its node was lost {work.losses[test]} times under it"
-                    )
-            self._requeue(work, assignment, test if alone else None)
+            test = assignment.running if charged else None
+            alone = test is not None and self._charge(work, session, assignment, test)
+            self.requeue(work, assignment, test if alone else None)
+
+    def _charge(self, work: Work, session: Session, assignment: Assignment, test: TestId) -> bool:
+        """Count the loss; whether the test runs alone from now on."""
+        name = self._module_of(work, assignment, test)
+        message = "its node was lost under it"
+        self._interrupted(work, name, test, "node", assignment.id, session.node, message)
+        losses = work.project.losses[name, test]
+        if losses >= self._settings.losses_most:
+            self._verdict(work, name, test, "lost", f"its node was lost {losses} times under it")
+        return losses >= self._settings.losses_alone
 
     def handed_back(self, work: Work, session: Session, message: m.HandedBack) -> None:
         """Not begun and will not be: it waits again."""
         assignment = session.assignments.pop(message.assignment, None)
         if assignment is not None:
-            self._requeue(work, assignment, None)
+            self.requeue(work, assignment, None)
 
     def _put_back(
         self,
@@ -89,13 +92,13 @@ class Losses:
     ) -> None:
         if suspect is not None and message.how != "timeout":
             name = self._module_of(work, assignment, suspect)
-            if self._died_twice(work, name, suspect):
+            if self._died_twice(work, name, suspect, assignment, message.message):
                 self._verdict(work, name, suspect, "crashed", message.message, message.log)
                 suspect = None
         elif collecting:
             name = collecting
             test = TestId(name)
-            if message.how == "timeout" or self._died_twice(work, name, None):
+            if message.how == "timeout" or self._died_twice(work, name, test, assignment, message.message):
                 outcome: m.Outcome = "timeout" if message.how == "timeout" else "crashed"
                 self._verdict(
                     work, name, test, outcome, f"while it was collected: {message.message}", message.log
@@ -104,14 +107,39 @@ class Losses:
                 work.requeue(Piece(name, assignment.piece.select, alone=True))
             if name == assignment.piece.module:
                 return
-        self._requeue(work, assignment, suspect)
+        self.requeue(work, assignment, suspect)
 
-    def _died_twice(self, work: Work, module: str, test: TestId | None) -> bool:
-        key = (module, test)
-        work.deaths[key] = work.deaths.get(key, 0) + 1
-        return work.deaths[key] > 1
+    def _died_twice(
+        self, work: Work, module: str, test: TestId, assignment: Assignment, message: str
+    ) -> bool:
+        self._interrupted(work, module, test, "runner", assignment.id, "", message)
+        return work.project.deaths[module, test] > 1
 
-    def _requeue(self, work: Work, assignment: Assignment, alone: TestId | None) -> None:
+    def _interrupted(
+        self,
+        work: Work,
+        module: str,
+        test: TestId,
+        how: Literal["node", "runner"],
+        assignment: AssignmentId,
+        node: str,
+        message: str,
+    ) -> None:
+        evaluation, project = work.key
+        self._record(
+            rec.Interrupted(
+                evaluation=evaluation,
+                project=project,
+                module=module,
+                test=test,
+                how=how,
+                node=node,
+                assignment=assignment,
+                message=message,
+            )
+        )
+
+    def requeue(self, work: Work, assignment: Assignment, alone: TestId | None = None) -> None:
         """What has no outcome yet waits again; ``alone`` in a session of its own."""
         piece = assignment.piece
         tests = work.project.modules
@@ -202,7 +230,7 @@ class Losses:
         if message.how in ("died", "output") and message.suspect is not None and held is not None:
             # The next whole session goes on with what is left, without a suspect that died twice.
             name = self._module_of(work, held, message.suspect)
-            if self._died_twice(work, name, message.suspect):
+            if self._died_twice(work, name, message.suspect, held, message.message):
                 self._verdict(work, name, message.suspect, "crashed", message.message, message.log)
         elif message.how != "timeout" or message.collecting:
             self._audit.failed(work, message)

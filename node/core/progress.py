@@ -38,7 +38,9 @@ class Progress:
         self.audit = Audit(settings, record)
 
     def opened(self, work: Work, session: Session, message: m.SessionOpened) -> list[fx.AnyEffect]:
-        """The runner is up: the first one's module list is the plan's."""
+        """The runner is up: the first one's module list is the plan's. It may be said again."""
+        if session.opened:
+            return []
         session.opened = True
         evaluation, project = work.key
         if session.purpose == "audit":
@@ -93,9 +95,14 @@ class Progress:
                 self._record(
                     rec.Planned(evaluation=evaluation, project=project, module=message.module, tests=fresh)
                 )
-            assignment.left = (assignment.left or 0) + len(message.tests)
+            waiting = [test for test in message.tests if not module.tests[test].seen]
+            assignment.left = (assignment.left or 0) + len(waiting)
         for group, tests in message.groups.items():
             if assignment.piece.select:
+                continue
+            # Said again after a broken connection, it may have been placed already.
+            tests = tuple(test for test in tests if not module.tests[test].seen and not work.placed(test))
+            if not tests:
                 continue
             owner = work.groups.setdefault(group, session.id)
             owning = work.sessions.get(owner, session)
@@ -135,6 +142,9 @@ class Progress:
         if assignment.left is not None:
             assignment.left -= 1
         assignment.running = None
+        if state is not None and state.seen and state.assignment == assignment.id:
+            # Recorded under a former master, or before a connection broke.
+            return True
         if state is not None and state.verdict is not None:
             return False
         evaluation, project = work.key

@@ -27,16 +27,20 @@ class Scheduler:
         self._roster = roster
         self._number = number
 
-    def schedule(self, works: Iterable[Work]) -> list[fx.AnyEffect]:
-        """Open, feed and close sessions until nothing more can be done now."""
+    def schedule(self, works: Iterable[Work], holding: Iterable[Work]) -> list[fx.AnyEffect]:
+        """Open, feed and close sessions of ``works`` until nothing more can be done now.
+
+        Args:
+            holding: all that have sessions, those that nothing may be dealt to among them.
+        """
         active = [work for work in works if not work.project.state]
-        effects = list(self._open(active))
+        taken = {(session.node, session.slot) for work in holding for session in work.sessions.values()}
+        effects = list(self._open(active, taken))
         for work in active:
             effects += self._feed(work)
         return effects
 
-    def _open(self, works: list[Work]) -> Iterator[fx.AnyEffect]:
-        taken = {(session.node, session.slot) for work in works for session in work.sessions.values()}
+    def _open(self, works: list[Work], taken: set[tuple[str, int]]) -> Iterator[fx.AnyEffect]:
         free = [slot for slot in self._roster.slots() if (slot.node, slot.index) not in taken]
         waiting = [work for work in works if self._wants(work)]
         while free and waiting:
@@ -105,6 +109,7 @@ class Scheduler:
                 size=project.size,
                 mode=mode,
                 options=options,
+                purpose=session.purpose,
             ),
         )
 

@@ -24,6 +24,11 @@ class CoreSettings(Struct, frozen=True, kw_only=True):
     """... and so often: it ends ``lost``."""
     drain_seconds: float = 30.0
     """A draining worker lets running tests end for so long."""
+    await_seconds: float = 5.0
+    """A new master deals what was planned before only after every member of the former reign has
+    reported, or after so long. Short values run tests a second time that a slow member still runs."""
+    replicas: int = 1
+    """Losses that the log should survive: 2 x ``replicas`` + 1 nodes hold it, as there are nodes."""
     isolation: str = "process"
 
 

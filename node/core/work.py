@@ -62,9 +62,6 @@ class Work:
     mode: Literal["lazy", "whole"] | None = None
     queue: deque[Piece] = field(default_factory=deque)
     sessions: dict[AssignmentId, Session] = field(default_factory=dict)
-    losses: dict[TestId, int] = field(default_factory=dict)
-    deaths: dict[tuple[str, TestId | None], int] = field(default_factory=dict)
-    """Runner deaths by (module, test); test None: while the module was collected."""
     start_failures: int = 0
     audit_tries: int = 0
     audit_deadline: float | None = None
@@ -98,3 +95,26 @@ class Work:
     def requeue(self, piece: Piece) -> None:
         """Put a piece back, before what was not dealt yet; suspects go first of all."""
         self.queue.appendleft(piece)
+
+    def placed(self, test: TestId) -> bool:
+        """Whether a piece that waits or is in hand names this test."""
+        pieces = [one.piece for session in self.sessions.values() for one in session.assignments.values()]
+        return any(test in piece.select for piece in (*self.queue, *pieces))
+
+    def refill(self) -> None:
+        """Queue what has no outcome and is not in hand: the plan as the ledger has it."""
+        self.queue.clear()
+        if not self.project.listed:
+            return
+        pieces = [one.piece for session in self.sessions.values() for one in session.assignments.values()]
+        whole = {piece.module for piece in pieces if not piece.select}
+        selected = {test for piece in pieces for test in piece.select}
+        for module in self.project.modules.values():
+            if module.name in whole:
+                continue
+            if not module.planned:
+                self.queue.append(Piece(module.name))
+                continue
+            missing = tuple(test for test in module.missing() if test not in selected)
+            if missing:
+                self.queue.append(Piece(module.name, missing))
