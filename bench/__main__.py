@@ -6,7 +6,7 @@ import argparse
 import platform
 import sys
 
-from bench import durability, requests_per_second, stalls, streams, suites, takeover
+from bench import core_events, durability, requests_per_second, stalls, streams, suites, takeover
 from bench.rounds import load
 
 PARTS = {
@@ -16,6 +16,7 @@ PARTS = {
     "durability": durability.table,
     "takeover": takeover.table,
     "stalls": stalls.table,
+    "core": core_events.table,
 }
 
 

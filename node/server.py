@@ -27,6 +27,7 @@ from node.core.cluster import ClusterState
 from node.core.settings import CoreSettings
 from node.core.voting_events import Commit, FetchSnapshot, Persist, TruncateTail
 from node.environment.environments import Environments
+from node.history import History
 from node.identity import NodeIdentity
 from node.intake import Intake
 from node.journal import Journal
@@ -130,6 +131,7 @@ class Server:
             fx.Equip: self._keeping.equip,
             fx.Answer: self.tickets.resolve,
             fx.Clone: self.intake.clone,
+            fx.Recall: History(self.store, self.post).recall,
             fx.StartSession: self._sessions.start,
             fx.RunInSession: self._sessions.run,
             fx.WithdrawInSession: self._sessions.withdraw,

@@ -71,8 +71,8 @@ class Sessions:
         self._supervisor.run(effect.run)
 
     def withdraw(self, effect: fx.WithdrawInSession) -> None:
-        """Take an assignment back if it has not begun."""
-        self._supervisor.withdraw(effect.session, effect.assignment)
+        """Take an assignment back if it has not begun, or its tail."""
+        self._supervisor.withdraw(effect.session, effect.assignment, effect.tail)
 
     def end(self, effect: fx.EndSession) -> None:
         """End a session; one that is still being opened is given up at once."""

@@ -14,33 +14,25 @@ import msgspec
 from msgspec import Meta, Struct
 
 from proto import voting
-from proto.words import (
-    AssignmentId as AssignmentId,
-)
-from proto.words import (
-    Collection as Collection,
-)
-from proto.words import (
-    Count as Count,
-)
-from proto.words import (
-    Message as Message,
-)
-from proto.words import (
-    Name as Name,
-)
-from proto.words import (
-    Outcome as Outcome,
-)
-from proto.words import (
-    Sha256 as Sha256,
-)
-from proto.words import (
-    TestId as TestId,
-)
-from proto.words import (
-    Text as Text,
-)
+from proto.words import AssignmentId as AssignmentId
+from proto.words import Collection as Collection
+from proto.words import Count as Count
+from proto.words import Message as Message
+from proto.words import Name as Name
+from proto.words import Outcome as Outcome
+from proto.words import Sha256 as Sha256
+from proto.words import TestId as TestId
+from proto.words import Text as Text
+
+Strategy = Literal["auto", "round-robin", "longest-first", "in-order"]
+"""How modules are dealt, always in turn. ``auto``: those known to be long first, the others in pytest's
+order; ``longest-first``: all by the time they took before; ``round-robin`` and ``in-order``: in pytest's
+order. Sessions with nothing left take work from others, except with ``in-order``."""
+
+Handing = Literal["unbegun", "kept", "tail", "unknown"]
+"""Why tests come back. ``unbegun``: the assignment had not begun and is over; after the others it goes on:
+``kept``: it has begun and was not to be cut; ``tail``: these were asked for, none if it does not pay;
+``unknown``: the session has no such tests."""
 
 
 class Options(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -57,7 +49,7 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
     """Seconds one test may take; 0 means the node's own default."""
     timeout_evaluation: Annotated[float, Meta(ge=0, le=604_800)] = 0.0
     """Seconds the whole evaluation may take; 0 means the node's own default."""
-    strategy: Literal["auto", "round-robin", "longest-first"] = "auto"
+    strategy: Strategy = "auto"
     collection: Collection = "auto"
     slots: Annotated[int, Meta(ge=0, le=10_000)] = 0
     """At most so many slots for one project of this submission; 0 means as many as there are."""
@@ -223,9 +215,15 @@ class Run(Message, frozen=True, kw_only=True):
 
 
 class Withdraw(Message, frozen=True, kw_only=True):
-    """Master to worker: give this assignment back if it has not begun (answered by ``HandedBack``)."""
+    """Master to worker: give this assignment, or its tail, back.
+
+    Answered by ``HandedBack``, unless the assignment is over first (``Done`` or ``SessionEnded``).
+    """
 
     assignment: AssignmentId
+    tail: bool = False
+    """Once it has begun, give back the second half of the tests that have not, if that pays; the
+    answer comes when the runner can tell."""
 
 
 class CloseSession(Message, frozen=True, kw_only=True):
@@ -324,10 +322,15 @@ class Done(Message, frozen=True, kw_only=True):
 
 
 class HandedBack(Message, frozen=True, kw_only=True):
-    """Worker to master: these were not started and will not be. Empty ``tests`` = the whole module."""
+    """Worker to master: these were not started and will not be.
+
+    ``tests`` empty: all of the assignment (``unbegun``, ``unknown``) or none (``kept``, ``tail``). At
+    most 5,000 are named.
+    """
 
     assignment: AssignmentId
     tests: tuple[TestId, ...] = ()
+    why: Handing = "unbegun"
 
 
 class SessionEnded(Message, frozen=True, kw_only=True):

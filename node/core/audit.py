@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 from node.core import effects as fx
 from node.core import records as rec
+from node.core.pieces import Piece
 from node.core.settings import SELECT_MOST, CoreSettings
-from node.core.work import Piece, Session, Work
+from node.core.work import Session, Work
 from proto import messages as m
 from proto.messages import TestId
 
@@ -25,7 +26,7 @@ class Audit:
         self._record = record
 
     def advance(
-        self, work: Work, now: float, give: Callable[[Session, Piece], fx.AnyEffect]
+        self, work: Work, now: float, give: Callable[[Work, Session, Piece], fx.AnyEffect]
     ) -> list[fx.AnyEffect]:
         """The next step, if there is one."""
         sessions = work.of("audit")
@@ -43,7 +44,7 @@ class Audit:
                 continue
             selected = self._compare(work, session)
             effects += [
-                give(session, Piece("", tuple(selected[start : start + SELECT_MOST])))
+                give(work, session, Piece("", tuple(selected[start : start + SELECT_MOST])))
                 for start in range(0, len(selected), SELECT_MOST)
             ]
             session.closing = True

@@ -184,6 +184,8 @@ class ClusterState:
                 master.cloned(event)
             case ev.Equipped():
                 master.holders.equipped(event)
+            case ev.Recalled():
+                master.recalled(event)
             case ev.Committed():
                 self._todo.extend(master.committed(event.position))
             case ev.Asked():
@@ -452,6 +454,12 @@ class ClusterState:
     def validate(self) -> None:
         """Raises AssertionError, with the story, if the node contradicts itself."""
         self._replica.validate()
+        if self._master is not None:
+            self._master.validate()
+
+    def story(self, evaluation: int) -> str:
+        """What happened to an evaluation's sessions, one line each; empty where nothing is known."""
+        return self._master.story(evaluation) if self._master is not None else ""
 
 
 VOTING = (

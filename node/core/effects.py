@@ -79,6 +79,17 @@ class Clone(Effect, frozen=True, kw_only=True):
     token: bool = False
 
 
+class Recall(Effect, frozen=True, kw_only=True):
+    """Look up how long this project's modules took before; may end with ``Recalled``.
+
+    ``source`` is its URL, or an upload's name.
+    """
+
+    evaluation: int
+    project: int
+    source: str
+
+
 class StartSession(Effect, frozen=True, kw_only=True):
     """Worker side: package, environment, work copy, runner; ends with ``SessionSaid``
     (``SessionOpened`` or ``SessionEnded``)."""
@@ -95,10 +106,12 @@ class RunInSession(Effect, frozen=True, kw_only=True):
 
 
 class WithdrawInSession(Effect, frozen=True, kw_only=True):
-    """Worker side: take it back if it has not begun; the runner answers ``HandedBack``."""
+    """Worker side: take it back if it has not begun, or (``tail``) some of it; the runner answers
+    ``HandedBack``."""
 
     session: AssignmentId
     assignment: AssignmentId
+    tail: bool = False
 
 
 class EndSession(Effect, frozen=True, kw_only=True):
@@ -132,6 +145,7 @@ AnyEffect: TypeAlias = (
     | Send
     | Answer
     | Clone
+    | Recall
     | StartSession
     | RunInSession
     | WithdrawInSession

@@ -127,6 +127,14 @@ class Equipped(Event, frozen=True, kw_only=True):
     ok: bool
 
 
+class Recalled(Event, frozen=True, kw_only=True):
+    """The end of a ``Recall`` effect: module -> seconds its tests took the last time."""
+
+    evaluation: int
+    project: int
+    seconds: dict[str, float]
+
+
 class Committed(Event, frozen=True, kw_only=True):
     """Everything up to and with this position is committed, and in this node's tables."""
 
@@ -157,6 +165,7 @@ AnyEvent: TypeAlias = (
     | Cloned
     | CloneFailed
     | Equipped
+    | Recalled
     | Committed
     | SessionSaid
     | Stopping

@@ -10,17 +10,23 @@ from node.core import answers
 from node.core import effects as fx
 from node.core import events as ev
 from node.core import records as rec
+from node.core.audit import Audit
+from node.core.checks import check, story
+from node.core.desk import Desk
 from node.core.evaluation import Ledger
 from node.core.failover import first_evaluation_after
+from node.core.flow import Flow
+from node.core.handbacks import Handbacks
 from node.core.holders import Holders
 from node.core.lifecycle import Lifecycle
+from node.core.limits import Limits
 from node.core.losses import Losses
 from node.core.membership import Roster
 from node.core.progress import Progress
 from node.core.reports import Reports
 from node.core.scheduler import Scheduler
 from node.core.settings import CoreSettings
-from node.core.work import Session, Work
+from node.core.stealing import Stealing
 from proto import messages as m
 from proto.messages import AnyMessage, AssignmentId
 from proto.voting import Epoch
@@ -69,11 +75,16 @@ class Master:
         self._gated: deque[tuple[int, list[fx.AnyEffect]]] = deque()
         self._cancel_tickets: dict[int, list[int]] = {}
         self.holders = Holders(settings, node, self.ledger, self.roster)
-        self.lifecycle = Lifecycle(settings, self.ledger, self._record)
-        self._scheduler = Scheduler(self.roster, self._number)
-        self._progress = Progress(settings, self._scheduler, self._record, self._tell)
-        self._losses = Losses(settings, self._record, self._progress.audit)
-        self.reports = Reports(self.roster, self.ledger, self.lifecycle, self._losses)
+        self._desk = desk = Desk()
+        self.lifecycle = Lifecycle(settings, self.ledger, desk, self._record)
+        limits = Limits(settings, desk, self.lifecycle, self._record)
+        scheduler = Scheduler(self.roster, desk, Stealing(settings), self._number)
+        audit = Audit(settings, self._record)
+        self._losses = Losses(settings, desk, self._record, audit)
+        handbacks = Handbacks(settings, desk, self._losses)
+        self._progress = Progress(desk, scheduler, self._losses, handbacks, self._record, self._tell)
+        self._flow = Flow(self.ledger, desk, self.lifecycle, limits, scheduler, audit, self._record)
+        self.reports = Reports(self.roster, self.ledger, desk, self.lifecycle, self._losses)
         self.roster.awaited.update(member.node for member in replayed.members)
         self._await_until = now + settings.await_seconds
         self.lifecycle.hold()
@@ -179,6 +190,7 @@ class Master:
         self.reports.forget(node)
         self.holders.forget(node)
         self._record(rec.Departed(node=node, why=why))
+        self._desk.wake()
         for work in self.lifecycle.works.values():
             for session in [session for session in work.sessions.values() if session.node == node]:
                 self._losses.node_lost(work, session, charged=why != "left")
@@ -197,8 +209,9 @@ class Master:
         elif isinstance(message, m.Leaving):
             if node in self.roster:
                 self.roster.drain(node)
+                self._desk.wake()
         elif node in self.roster and node not in self.roster.awaited:
-            return self._session_said(node, message)
+            return self._progress.said(node, self.roster.address(node), message, self._at)
         return []
 
     def _joined(self, node: str, incarnation: int, now: float) -> list[fx.AnyEffect]:
@@ -217,6 +230,7 @@ class Master:
         same_process = self.roster.incarnation(node) == incarnation
         void = self.reports.settle(node, report, same_process=same_process, now=now)
         self.roster.awaited.discard(node)
+        self._desk.wake()
         self.holders.changed()
         new = not self.roster.knows(joined)
         if new:
@@ -239,44 +253,6 @@ class Master:
         """When ``tick`` has something to do."""
         return self._await_until if self.roster.awaited - {self._node} and not self.isolated else None
 
-    # --- sessions -----------------------------------------------------------------------------
-
-    def _session_said(self, node: str, message: AnyMessage) -> list[fx.AnyEffect]:
-        work, session = self._find(message)
-        if isinstance(message, m.Verdicts):
-            self._progress.verdicts(work, session, node, self.roster.address(node), message, self._at)
-            return []
-        if work is None or session is None:
-            return []
-        if isinstance(message, m.SessionOpened):
-            return self._progress.opened(work, session, message)
-        if isinstance(message, m.Listing):
-            if not session.opened:
-                session.listing.setdefault(message.module, []).extend(message.tests)
-        elif isinstance(message, m.Collected):
-            return self._progress.collected(work, session, message)
-        elif isinstance(message, m.Started):
-            assignment = session.assignments.get(message.assignment)
-            if assignment is not None:
-                assignment.running = message.test
-        elif isinstance(message, m.Done):
-            session.assignments.pop(message.assignment, None)
-        elif isinstance(message, m.HandedBack):
-            self._losses.handed_back(work, session, message)
-        elif isinstance(message, m.SessionEnded):
-            self._losses.ended(work, session, message)
-        return []
-
-    def _find(self, message: AnyMessage) -> tuple[Work | None, Session | None]:
-        """The work and session a message is about; sessions are few, so a walk will do."""
-        key = getattr(message, "session", None)
-        assignment = getattr(message, "assignment", None)
-        for work in self.lifecycle.works.values():
-            for session in work.sessions.values():
-                if session.id == key or (key is None and assignment in session.assignments):
-                    return work, session
-        return None, None
-
     # --- what follows -------------------------------------------------------------------------
 
     def advance(self, now: float, at: float, connected: set[str]) -> list[fx.AnyEffect]:
@@ -287,16 +263,24 @@ class Master:
             effects += self.holders.equip(connected)
             if not self.roster.awaited:
                 self.lifecycle.release(now)
-            effects += self.lifecycle.fetch()
-            works = self.lifecycle.start(now, self._at)
-            effects += self._scheduler.schedule(works, self.lifecycle.works.values())
-            for work in works:
-                if work.sessions and work.evaluation.state == "preparing":
-                    self._record(rec.Began(evaluation=work.evaluation.id, state="running", at=self._at))
-                effects += self._progress.audit.advance(work, now, self._scheduler.give)
-            self.lifecycle.end_projects(self._at, self._progress.audit.settle, self._scheduler.audit_due)
-            effects += self.lifecycle.limits(self._at)
+            effects += self._flow.advance(now, self._at)
         return effects + self._append()
+
+    def recalled(self, event: ev.Recalled) -> None:
+        """A question about a project's history was answered."""
+        self._flow.recalled(event)
+
+    def validate(self) -> None:
+        """Check everything against everything; for tests.
+
+        Raises:
+            AssertionError: it does not agree; the message ends with the project's story.
+        """
+        check(self._desk, self.ledger, self.roster)
+
+    def story(self, evaluation: int) -> str:
+        """What happened to the sessions and assignments of an evaluation, one line each."""
+        return story(self._desk, evaluation)
 
     def _append(self) -> list[fx.AnyEffect]:
         """Hand the new records to the log, and hold back what tells of them."""
@@ -323,6 +307,8 @@ class Master:
             return [answers.cancelling(ticket, evaluation)]
         self._cancel_tickets.setdefault(evaluation, []).append(ticket)
         self.lifecycle.cancelling.add(evaluation)
+        self._desk.wake()
+        self._desk.wake()
         effects: list[fx.AnyEffect] = []
         for key, work in list(self.lifecycle.works.items()):
             if key[0] == evaluation:
@@ -341,6 +327,7 @@ class Master:
         if node is None:
             return [answers.refused(ticket, 404, "Unknown node", f"no node {name} is a member")]
         self.roster.drain(node)
+        self._desk.wake()
         return [
             fx.Answer(ticket=ticket, status=202, body={"node": node, "state": "draining"}),
             fx.Send(node=node, message=m.Drain()),

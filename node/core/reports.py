@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from node.core.desk import Desk
 from node.core.evaluation import Ledger
 from node.core.lifecycle import Lifecycle
 from node.core.losses import Losses
 from node.core.membership import Roster
-from node.core.work import Assignment, Piece, Session, Work
+from node.core.pieces import Piece
+from node.core.work import Assignment, Session, Work
 from proto import messages as m
 from proto.messages import AssignmentId
 
@@ -31,8 +33,11 @@ class Report:
 class Reports:
     """Reports that are coming in, and what follows from a complete one."""
 
-    def __init__(self, roster: Roster, ledger: Ledger, lifecycle: Lifecycle, losses: Losses) -> None:
+    def __init__(
+        self, roster: Roster, ledger: Ledger, desk: Desk, lifecycle: Lifecycle, losses: Losses
+    ) -> None:
         self._roster = roster
+        self._desk = desk
         self._ledger = ledger
         self._lifecycle = lifecycle
         self._losses = losses
@@ -68,12 +73,13 @@ class Reports:
         """
         believed = {
             session.id: (work, session)
-            for work in self._lifecycle.works.values()
+            for work in self._desk.works.values()
             for session in work.sessions.values()
             if session.node == node
         }
         void: list[AssignmentId] = []
-        for key, held in report.sessions.items():
+        # Newest first: one that has ended, and waits for answers only, must not keep its slot from another.
+        for key, held in reversed(report.sessions.items()):
             runs = report.runs.get(key, {})
             if key in believed:
                 self._agree(*believed[key], runs)
@@ -92,8 +98,9 @@ class Reports:
             # The piece of a suspect's session is held under the session's own id until it has opened.
             if assignment.id in runs:
                 assignment.left = len(assignment.piece.select) or None
+                assignment.asked = False
             elif assignment.id != session.id:
-                del session.assignments[assignment.id]
+                self._desk.drop(work, session, assignment.id, "was lost on the way")
                 self._losses.requeue(work, assignment)
 
     def _adopt(self, node: str, held: m.Held, runs: dict[AssignmentId, m.HeldRun], now: float) -> bool:
@@ -113,17 +120,18 @@ class Reports:
         # An audit is made anew; the piece of a suspect's session that has not opened was never sent.
         if open_.purpose == "audit" or (open_.purpose == "alone" and not held.opened):
             return False
-        work = self._lifecycle.adopted(evaluation, open_.project, now)
+        work = self._lifecycle.adopted(evaluation, project, now)
         work.mode = work.mode or open_.mode
         alone = open_.purpose == "alone"
         session = Session(
             open_.session, node, open_.slot, open_.evaluation, open_.project, open_.mode, open_.purpose
         )
         session.opened, session.closing = alone, held.closing
+        if (node, open_.slot) in self._desk.taken:
+            return False
+        self._desk.open(work, session)
         for key, run in runs.items():
             piece = Piece(run.run.module, run.run.select, alone=alone)
-            session.assignments[key] = Assignment(
-                key, piece, next=run.answered, left=len(piece.select) or None
-            )
-        work.sessions[session.id] = session
+            assignment = Assignment(key, piece, next=run.answered, left=len(piece.select) or None)
+            self._desk.give(work, session, assignment)
         return True

@@ -24,6 +24,8 @@ class LocalRun:
     started: m.Started | None = None
     next: int = 0
     batches: deque[m.Verdicts] = field(default_factory=deque)
+    handed: list[m.HandedBack] = field(default_factory=list)
+    """What was given back of it while it goes on."""
     done: m.Done | m.HandedBack | None = None
 
     @property
@@ -35,7 +37,7 @@ class LocalRun:
         """What the master may not have."""
         started = [self.started] if self.started is not None else []
         done = [self.done] if self.done is not None else []
-        return [*self.collected, *self.batches, *started, *done]
+        return [*self.collected, *self.handed, *self.batches, *started, *done]
 
 
 @dataclass
@@ -132,7 +134,9 @@ class Worker:
         if isinstance(message, m.Withdraw):
             session = self._where.get(message.assignment)
             if session is not None:
-                return [fx.WithdrawInSession(session=session, assignment=message.assignment)]
+                return [
+                    fx.WithdrawInSession(session=session, assignment=message.assignment, tail=message.tail)
+                ]
         elif isinstance(message, m.Answered):
             self._answered(message)
         return []
@@ -213,6 +217,8 @@ class Worker:
                 run.next += len(message.verdicts)
                 run.batches.append(message)
                 run.started = None
+            elif isinstance(message, m.HandedBack) and message.why != "unbegun":
+                run.handed.append(message)
             else:
                 run.done, run.started = message, None
                 if not run.batches:

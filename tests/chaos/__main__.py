@@ -11,7 +11,7 @@ from random import SystemRandom
 from statistics import median
 
 from cli.errors import CommandError
-from node.config import PROFILES
+from node.core.timing import PROFILES
 from tests.chaos import schedule, suite
 from tests.chaos.agent import Agent
 from tests.chaos.book import Book
@@ -39,7 +39,7 @@ def main() -> int:
     agent = Agent(
         fleet,
         book,
-        schedule.steps(given.seed, PROFILES[given.profile][1], kinds, not given.spare_masters),
+        schedule.steps(given.seed, PROFILES[given.profile].suspect, kinds, not given.spare_masters),
         given.beyond,
     )
     failed = True
