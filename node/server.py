@@ -310,7 +310,12 @@ class Server:
         self._seeds.lost()
         self.post(
             ev.PeerDown(
-                node=node, incarnation=peer.incarnation, by_peer=evidence, bye=peer.bye, reason=reason
+                node=node,
+                incarnation=peer.incarnation,
+                by_peer=evidence,
+                bye=peer.bye,
+                replaced=peer.replaced,
+                reason=reason,
             )
         )
 

@@ -6,6 +6,7 @@ Exits 0 if nothing was lost, wrong, doubled or unknown; else 1, and the logs are
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from random import SystemRandom
 from statistics import median
@@ -31,6 +32,7 @@ ENOUGH_SECONDS = 60.0
 def main() -> int:
     """Run and report."""
     given = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
     network, why = _network(given.workers + 1, given.faults)
     kinds = [kind for kind in given.faults if kind != "cut" or network.can_cut]
     print(f"chaos: seed {given.seed}, {given.seconds:g} s, {', '.join(kinds)}{why}", flush=True)
@@ -63,7 +65,6 @@ def main() -> int:
     for line in (*tally.findings, *book.violations):
         print(f"VIOLATION {line}")
     if failed or given.keep:
-        (fleet.top / "story.txt").write_text("\n".join(agent.story) + "\n")
         print(f"logs, data and story.txt: {fleet.top}")
     if failed:
         print(f"again: make chaos SECONDS={given.seconds:g} SEED={given.seed}")

@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from cli.errors import CommandError
 from tests.chaos.book import Book
@@ -45,7 +46,6 @@ class Agent:
     beyond: bool = False
     done: Counter[str] = field(default_factory=Counter)
     """``kill master``, ``cut worker``, ... -> how often; ``skipped`` steps too."""
-    story: list[str] = field(default_factory=list)
     _away: list[_Away] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
     _pause: threading.Event = field(default_factory=threading.Event)
@@ -166,4 +166,7 @@ class Agent:
         return view.at > away.back and node.address in view.members
 
     def _tell(self, text: str) -> None:
-        self.story.append(f"{time.monotonic() - self._began:7.2f}  {text}")
+        """Into the story, beside the nodes' logs and on their clock."""
+        now = datetime.now(UTC)
+        with (self.fleet.top / "story.txt").open("a") as story:
+            story.write(f"{now:%H:%M:%S.%f} {time.monotonic() - self._began:7.2f}  {text}\n")

@@ -16,7 +16,7 @@ PERIOD = 0.05
 """Seconds between two rounds of the watcher."""
 VIEW_EVERY = 4
 """The cluster's state is asked for in every so manyth round."""
-EVALUATION_SECONDS = 240.0
+EVALUATION_SECONDS = 120.0
 
 
 class Watcher:
