@@ -26,6 +26,8 @@ from tests.support.waiting import until
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
+DRAIN_SECONDS = 5
+"""When all stop at once there is nobody to hand work to: running tests get only so long."""
 _API_READY = re.compile(r"listening (?:at|on):? *(?:http://)?(?P<address>\S+:\d+)", re.IGNORECASE)
 
 State = Literal["up", "starting", "killed", "stopped", "cut"]
@@ -136,6 +138,7 @@ class Fleet:
         arguments += ["--slots", str(self._slots if node.number else 0)]
         arguments += ["--data", str(self.top / node.name), "--run-dir", str(self.top / "r" / node.name)]
         arguments += ["--socket-dir", str(self.sockets), "--secret-file", str(self._secret_file)]
+        arguments += ["--drain-seconds", str(DRAIN_SECONDS)]
         module, arguments = self.network.command(node.number, "node", arguments)
         node.child = Child(
             node.name,
