@@ -6,9 +6,11 @@ PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 ONLY ?=
 ARGS ?=
+SECONDS ?= 60
+SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint types corpus bench clean
+.PHONY: help demo up test lint types corpus chaos bench clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## /make \1: /p' $(MAKEFILE_LIST)
@@ -48,6 +50,9 @@ types: $(STAMP) ## mypy, strict on proto and node/core
 
 corpus: $(STAMP) ## real projects against plain pytest (ONLY=name for one)
 	@$(PYTHON) -m tests.real.corpus $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+chaos: $(STAMP) ## a cluster at work while its nodes are killed, stopped and cut off (SECONDS=300 SEED=n)
+	@$(PYTHON) -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: $(STAMP) ## wall times against pytest and pytest-xdist, streams, HTTP
 	@$(PYTHON) -m bench $(ARGS)
