@@ -9,6 +9,8 @@ import tarfile
 import tempfile
 from pathlib import Path
 
+from tests.support import tools
+
 DOWNLOAD_SECONDS = 600.0
 
 
@@ -37,7 +39,7 @@ def unpack(requirement: str, filename: str, into: Path) -> Path:
 def _download(requirement: str, archive: Path) -> None:
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
-        command = ["uv", "tool", "run", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+        command = [tools.uv(), "tool", "run", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
         done = subprocess.run(
             [*command, "--disable-pip-version-check", "--dest", scratch, requirement],
             capture_output=True,

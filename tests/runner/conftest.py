@@ -11,6 +11,7 @@ import pytest
 
 from node.runner.children import Warden
 from tests.runner.harness import Runners
+from tests.support import tools
 
 PYTESTS = {
     "7.4": ["pytest==7.4.4", "pytest-subtests==0.13.1"],
@@ -50,8 +51,8 @@ def pythons(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     found = {}
     for name, requirements in PYTESTS.items():
         python = root / name / "bin" / "python"
-        subprocess.run(["uv", "venv", "-q", "--python", sys.executable, str(root / name)], check=True)
-        subprocess.run(["uv", "pip", "install", "-q", "--python", str(python), *requirements], check=True)
+        subprocess.run([tools.uv(), "venv", "-q", "--python", sys.executable, str(root / name)], check=True)
+        subprocess.run([tools.uv(), "pip", "install", "-q", "--python", str(python), *requirements], check=True)
         found[name] = python
     return found
 
