@@ -108,6 +108,28 @@ def test_whatever_tests_leave_is_removed(
     assert kept.read_text() == "x"
 
 
+@needs_root
+def test_a_fixed_path_in_a_shared_folder_is_free_again(site: Workspace, warden: Warden, built: Path) -> None:
+    """Two slots have two uids, and neither could remove what the other has left in /tmp."""
+    first, second = (site.session_tree(built, "p", slot) for slot in (0, 1))
+    fixed = Path(f"/tmp/tr-test-fixed-{os.getpid()}")
+    script = f"import os, socket; os.mkdir({str(fixed)!r}); socket.socket(socket.AF_UNIX).bind('{fixed}/s')"
+    for dirs in (first, second):
+        job = Job(
+            argv=["/usr/bin/python3", "-c", script],
+            cwd=dirs.tree,
+            env={},
+            uid=dirs.uid,
+            gid=dirs.uid,
+            wall=60,
+        )
+        assert warden.run(job).ok
+        site.remove_session(site.session_tree(built, "p", 2), warden)
+        assert fixed.exists(), "another uid's session has removed it"
+        site.remove_session(dirs, warden)
+        assert not fixed.exists()
+
+
 def test_left_overs_are_swept_at_start(site: Workspace, built: Path) -> None:
     with run_directory() as run_dir:
         first = Workspace(run_dir, "n2", is_root())

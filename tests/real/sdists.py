@@ -39,9 +39,10 @@ def unpack(requirement: str, filename: str, into: Path) -> Path:
 def _download(requirement: str, archive: Path) -> None:
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
-        command = [tools.uv(), "tool", "run", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+        command = [tools.uv(), "tool", "run", "pip", "download", "--quiet", "--no-deps"]
+        command += ["--no-binary", ":all:", "--disable-pip-version-check", "--dest", scratch]
         done = subprocess.run(
-            [*command, "--disable-pip-version-check", "--dest", scratch, requirement],
+            [*command, requirement],
             capture_output=True,
             text=True,
             timeout=DOWNLOAD_SECONDS,

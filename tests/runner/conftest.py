@@ -49,10 +49,11 @@ def pythons(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Interpreter of an environment for each line of ``PYTESTS``."""
     root = tmp_path_factory.mktemp("environments")
     found = {}
+    uv = tools.uv()
     for name, requirements in PYTESTS.items():
         python = root / name / "bin" / "python"
-        subprocess.run([tools.uv(), "venv", "-q", "--python", sys.executable, str(root / name)], check=True)
-        subprocess.run([tools.uv(), "pip", "install", "-q", "--python", str(python), *requirements], check=True)
+        subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(root / name)], check=True)
+        subprocess.run([uv, "pip", "install", "-q", "--python", str(python), *requirements], check=True)
         found[name] = python
     return found
 

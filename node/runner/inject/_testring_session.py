@@ -270,7 +270,7 @@ def neutralise(args):
 # --- from reports to one verdict ----------------------------------------------------------------
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def is_subtest_type(kind):
     return kind.__name__.lower().startswith("subtest")
 
