@@ -132,6 +132,7 @@ class Sessions:
             uid=folders.uid,
             timeout_test=self._settings.timeout_test,
             worker=f"{self._site.node_id}-{open_.slot}",
+            base=environment.base,
         )
 
     def _fetch(self, open_: OpenSession, master: str) -> None:

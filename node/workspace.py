@@ -15,6 +15,7 @@ import contextlib
 import itertools
 import os
 import shutil
+import string
 import tempfile
 import zlib
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ SHARED_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
 MAX_STRAYS = 2000
 MIN_FREE = 64 << 20
 """Bytes that stay free on the node's disk; below, nothing new is started."""
+
+_DIGITS = string.digits + string.ascii_letters
 
 _REMOVE = 'chmod -R u+rwX "$@" 2>/dev/null; rm -rf -- "$@"'
 
@@ -143,7 +146,7 @@ class Workspace:
             SourceError: this node's disk failed or is full.
         """
         uid = self.uid(slot)
-        top = self.sessions / f"{slot}-{next(self._numbers)}"
+        top = self.sessions / session_folder(slot, next(self._numbers))
         folder = folder_name(name)
         tree, home = top / folder, top / ("h" if folder != "h" else "h_")
         try:
@@ -212,6 +215,16 @@ class Workspace:
                     f"the run directory {run_dir} lies below {folder}, which other users may not enter: "
                     "tests run under users of their own; give another with --run-dir (TESTRING_RUN_DIR)"
                 )
+
+
+def session_folder(slot: int, number: int) -> str:
+    """A session's folder: always six characters, for pytest writes parameters of more than 100 otherwise
+    in its ids, and a parameter may be a path below the tree."""
+    digits = ""
+    for _ in range(5):
+        number, digit = divmod(number, len(_DIGITS))
+        digits = _DIGITS[digit] + digits
+    return _DIGITS[slot] + digits
 
 
 def strays(uid: int | None) -> list[str]:

@@ -13,7 +13,7 @@ from node.environment.interpreter import Interpreters, copy_interpreter
 from node.runner.children import Job, Warden
 from node.sources.limits import SourceError
 from node.treecopy import copy_tree, give_tree, tree_bytes
-from node.workspace import MAX_SLOTS, Workspace, folder_name
+from node.workspace import MAX_SLOTS, Workspace, folder_name, session_folder
 from tests.support.rundirs import is_root, run_directory
 
 needs_root = pytest.mark.skipif(not is_root(), reason="needs root: children get uids of their own")
@@ -184,3 +184,10 @@ def test_an_interpreter_in_a_closed_home_is_copied(warden: Warden, site: Workspa
     assert not list((found.prefix / "lib" / own.name / "site-packages").iterdir())
     inode = found.path.stat().st_ino
     assert Interpreters(warden, site).usable(moved / "bin" / own.name).path.stat().st_ino == inode
+
+
+def test_session_folders_are_of_one_length_and_differ() -> None:
+    numbers = (0, 1, 61, 62, 62**2, 62**5 - 1)
+    made = {session_folder(slot, number) for slot in range(MAX_SLOTS) for number in numbers}
+    assert len(made) == MAX_SLOTS * len(numbers)
+    assert {len(name) for name in made} == {6}

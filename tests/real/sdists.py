@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tarfile
@@ -39,8 +40,10 @@ def unpack(requirement: str, filename: str, into: Path) -> Path:
 def _download(requirement: str, archive: Path) -> None:
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
+        # Only this one as source: what its build needs may come ready made.
+        name = re.split(r"[=<>!~\[]", requirement)[0]
         command = [tools.uv(), "tool", "run", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--no-binary", ":all:", "--disable-pip-version-check", "--dest", scratch]
+        command += ["--no-binary", name, "--disable-pip-version-check", "--dest", scratch]
         done = subprocess.run(
             [*command, requirement],
             capture_output=True,
