@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import time
 from pathlib import Path
 
@@ -17,7 +18,7 @@ class Spool:
         self.directory = directory
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for stale in directory.glob("tmp-*"):
-            stale.unlink(missing_ok=True)
+            _remove(stale)
 
     def temporary(self) -> Path:
         """A path for an incoming file."""
@@ -43,7 +44,15 @@ class Spool:
         for path in self.directory.iterdir():
             try:
                 if path.stat().st_mtime < oldest:
-                    path.unlink()
+                    _remove(path)
             except FileNotFoundError:
                 # Another greenlet dropped it meanwhile.
                 continue
+
+
+def _remove(path: Path) -> None:
+    """An upload, half of one, or the folder an archive was being unpacked in when the node was killed."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
