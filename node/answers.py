@@ -45,7 +45,7 @@ log = logging.getLogger("testring.control")
 
 DECIDE_SECONDS = 20.0
 RELAY_SECONDS = 60.0
-TAKEOVER_SECONDS = 10.0
+TAKEOVER_SECONDS = 8.0
 """How long a request waits for a master."""
 POLL_SECONDS = 0.2
 """How often it looks, beside being told."""
