@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import ssl
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -31,7 +32,9 @@ class GitServer:
     take access tokens. ``seen`` collects (path, Authorization header) of every request.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self, root: Path, address: tuple[str, int] = ("127.0.0.1", 0), tls: ssl.SSLContext | None = None
+    ) -> None:
         self.root = root
         self.tokens: dict[str, str] = {}
         self.redirects: dict[str, str] = {}
@@ -46,15 +49,18 @@ class GitServer:
         class Handler(_Handler):
             git = server
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._scheme = "https" if tls else "http"
+        self._http = ThreadingHTTPServer(address, Handler)
+        if tls is not None:
+            self._http.socket = tls.wrap_socket(self._http.socket, server_side=True)
         self._http.daemon_threads = True
         self._thread = threading.Thread(target=self._http.serve_forever, name="git server", daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
-        """The origin, ``http://127.0.0.1:PORT``."""
-        return f"http://127.0.0.1:{self._http.server_port}"
+        """The origin, as this machine reaches it."""
+        return f"{self._scheme}://127.0.0.1:{self._http.server_port}"
 
     def repository(self, name: str, files: Mapping[str, str | bytes], *, token: str = "") -> str:
         """Make (or add a commit to) a repository ``OWNER/NAME``; returns its clone URL.
