@@ -1,6 +1,7 @@
-"""``python -m api.health [NODES]``: exit code 0 once this service reaches a master with so many nodes.
+"""``python -m api.health [NODES | --alive]``: exit code 0 once this service reaches a master with so many nodes.
 
-For the health checks of container engines, which have neither curl nor a token.
+``--alive`` is content with any answer: while there is no master, a restart of the service would not
+help. For the health checks of container engines, which have neither curl nor a token.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import http.client
 import json
 import os
 import sys
+from typing import Any
 
 from api.settings import SettingsError, load
 
@@ -22,37 +24,39 @@ def reach(bind: str) -> tuple[str, int]:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host), int(port)
 
 
-def nodes(bind: str) -> int:
-    """How many nodes ``/health`` counts.
+def health(bind: str) -> tuple[int, dict[str, Any]]:
+    """(status, body) of ``/health``.
 
     Raises:
         OSError: the service does not answer.
-        ValueError: it answers that it is not well, or with something else.
+        ValueError: it answers with something else.
     """
     connection = http.client.HTTPConnection(*reach(bind), timeout=SECONDS)
     try:
         connection.request("GET", "/health")
         response = connection.getresponse()
-        body = json.loads(response.read())
+        return response.status, dict(json.loads(response.read()))
     except http.client.HTTPException as error:
         raise ValueError(f"no HTTP answer: {error!r}") from error
     finally:
         connection.close()
-    if response.status != 200:
-        raise ValueError(f"{response.status}: {body.get('detail', '')}")
-    return int(body["nodes"])
 
 
 def main(argv: list[str]) -> int:
     """Say in one line how the service is."""
     try:
-        found = nodes(load(os.environ).bind)
+        status, body = health(load(os.environ).bind)
     except (OSError, ValueError, SettingsError) as error:
         print(f"not healthy: {error}")
         return 1
-    wanted = int(argv[0]) if argv else 1
-    print(f"healthy, {found} nodes" if found >= wanted else f"{found} of {wanted} nodes")
-    return 0 if found >= wanted else 1
+    if status != 200:
+        print(f"no master: {body.get('detail', status)}")
+        return 0 if argv == ["--alive"] else 1
+    wanted = int(argv[0]) if argv and argv != ["--alive"] else 1
+    print(
+        f"healthy, {body['nodes']} nodes" if body["nodes"] >= wanted else f"{body['nodes']} of {wanted} nodes"
+    )
+    return 0 if body["nodes"] >= wanted else 1
 
 
 if __name__ == "__main__":

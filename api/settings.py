@@ -122,6 +122,12 @@ class Settings:
         default=120.0,
         metadata=_about("TESTRING_SUBMIT_TIMEOUT", "seconds a node has to take in a submission", float),
     )
+    grace: int = field(
+        default=30,
+        metadata=_about(
+            "TESTRING_API_GRACE", "seconds that requests under way, and idle connections, get on SIGTERM", int
+        ),
+    )
     connect_timeout: float = field(
         default=3.0,
         metadata=_about("TESTRING_CONNECT_TIMEOUT", "seconds a node is looked for before 503", float),
