@@ -6,10 +6,15 @@ import argparse
 import platform
 import sys
 
-from bench import requests_per_second, streams, suites
+from bench import core_events, requests_per_second, streams, suites
 from bench.rounds import load
 
-PARTS = {"suites": suites.table, "streams": streams.table, "requests": requests_per_second.table}
+PARTS = {
+    "suites": suites.table,
+    "streams": streams.table,
+    "requests": requests_per_second.table,
+    "core": core_events.table,
+}
 
 
 def main() -> int:

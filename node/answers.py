@@ -45,7 +45,13 @@ log = logging.getLogger("testring.control")
 
 DECIDE_SECONDS = 20.0
 RELAY_SECONDS = 60.0
+TAKEOVER_SECONDS = 10.0
+"""How long a request waits for a master."""
+POLL_SECONDS = 0.2
+"""How often it looks, beside being told."""
 RETRY_AFTER = 1
+NO_MASTER = "No master"
+NO_MASTER_DETAIL = "this node knows no master at the moment; try again"
 LARGEST_BODY = 4_000_000
 """Bytes of JSON that fit into one frame with room for its envelope."""
 
@@ -71,9 +77,11 @@ class Answers:
     def answer(self, request: Request) -> Response:
         """The response to one request; never raises."""
         try:
-            if not self._server.core.is_master:
+            if not self._server.serving():
                 return self._relay(request)
             status, body = self._table[type(request.query)](request.query)
+            if body is None:
+                return self._relay(request)
         except Refused as refused:
             return problem(request, refused.status, refused.title, str(refused), **refused.extra)
         except Unanswered as error:
@@ -158,21 +166,35 @@ class Answers:
     # --- not the master -----------------------------------------------------------------------
 
     def _relay(self, request: Request) -> Response:
-        master = self._server.core.master
-        if request.relayed or not master or master not in self._server.links.peers:
-            return problem(
-                request,
-                503,
-                "No master",
-                "this node knows no master at the moment; try again",
-                retry_after=RETRY_AFTER,
-            )
+        """Pass a request on to the master, once; while there is none, wait for one within the deadline."""
+        deadline = time.monotonic() + (0.0 if request.relayed else TAKEOVER_SECONDS)
+        while True:
+            if self._server.serving() and not request.relayed:
+                return self.answer(msgspec.structs.replace(request, relayed=True))
+            master = self._server.core.master
+            if not request.relayed and master in self._server.links.peers:
+                response = self._ask(master, request)
+                if response is not None:
+                    return response
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return problem(request, 503, NO_MASTER, NO_MASTER_DETAIL, retry_after=RETRY_AFTER)
+            self._server.changed.wait(min(left, POLL_SECONDS))
+
+    def _ask(self, master: str, request: Request) -> Response | None:
+        """The master's answer; None if it is not the master, or not any more."""
         query = request.query
         if isinstance(query, SubmitArchive):
             self._pass_upload(master, query.sha256)
         ticket = self._server.tickets.issue(master)
         self._server.links.send(master, Request(id=ticket, query=query, relayed=True))
-        response = self._server.tickets.wait_relayed(ticket, RELAY_SECONDS)
+        try:
+            response = self._server.tickets.wait_relayed(ticket, RELAY_SECONDS)
+        except Unanswered as error:
+            log.info("%s was not answered: %s", type(query).__name__, error)
+            return None
+        if response.status == 503 and NO_MASTER.encode() in response.body:
+            return None
         return msgspec.structs.replace(response, id=request.id)
 
     def _pass_upload(self, master: str, sha256: str) -> None:

@@ -14,13 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from node.advertise import NoAddress, own_address
-
-PROFILES = {
-    "local": (0.2, 1.0),
-    "lan": (0.5, 2.0),
-    "wan": (2.0, 10.0),
-}
-"""Name -> (seconds between pings, seconds of silence before a peer is suspected)."""
+from node.core.timing import PROFILES, Timing
 
 LOOPBACK = ("127.", "localhost", "::1", "[::1]")
 
@@ -86,6 +80,11 @@ class Settings:
         None, "file with the cluster's secret; needed to listen beyond loopback", parse=Path
     )
     profile: str = _setting("lan", "timing of heartbeats: local, lan or wan")
+    replicas: int = _setting(
+        1,
+        "losses of nodes that what was accepted survives: up to 2 x this + 1 nodes hold the log (0, 1 or 2)",
+        parse=int,
+    )
     git_hosts: tuple[str, ...] = _setting(
         ("https://github.com",), "origins that may be cloned from (https://HOST[:PORT])", parse=_addresses
     )
@@ -111,8 +110,8 @@ class Settings:
         return split_address(self.listen)[0]
 
     @property
-    def timing(self) -> tuple[float, float]:
-        """(ping interval, suspect after), seconds."""
+    def timing(self) -> Timing:
+        """The profile's seconds."""
         return PROFILES[self.profile]
 
     def secret(self) -> bytes:
@@ -207,6 +206,8 @@ def _check(settings: Settings) -> None:
             f"listening on {settings.listen} lets others in: put a secret of 16 or more characters in a file "
             "and give it with --secret-file (the same on every node), or listen on 127.0.0.1"
         )
+    if settings.replicas not in (0, 1, 2):
+        raise ConfigError(f"replicas {settings.replicas}: choose 0, 1 or 2")
     for name in ("timeout_test", "timeout_evaluation", "timeout_build", "timeout_clone", "drain_seconds"):
         if getattr(settings, name) <= 0:
             raise ConfigError(f"{variable(name)} must be more than 0 seconds")

@@ -9,11 +9,14 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 FOUNDED = "founded"
-"""The marker of an identity that has founded a cluster."""
+"""The marker of an identity that has founded a cluster, or was to."""
+DATABASE = "testring.db"
 
 
 class IdentityError(Exception):
@@ -27,6 +30,9 @@ class NodeIdentity:
     node: str
     directory: Path
     lock: int
+    stranger: bool = False
+    """Another identity under the same data directory holds a log, and this one does not: it must not
+    found a second cluster beside that."""
 
     def release(self) -> None:
         """Let another process take this identity."""
@@ -36,8 +42,8 @@ class NodeIdentity:
 def take(data: Path, *, founder: bool) -> NodeIdentity:
     """A free identity under ``data``, else a new one.
 
-    A founder takes one that has founded before, so that it finds its evaluations again; a joining
-    node never takes that one, or it would be gone when the founder comes back.
+    A founder takes one that has founded before, if it is free; everybody else takes the one whose
+    log is the longest, so that the disks that matter are the first to be served again.
 
     Raises:
         IdentityError: the directory cannot be written.
@@ -45,18 +51,24 @@ def take(data: Path, *, founder: bool) -> NodeIdentity:
     nodes = data / "nodes"
     try:
         nodes.mkdir(parents=True, exist_ok=True)
-        for directory in sorted(entry for entry in nodes.iterdir() if entry.is_dir()):
-            if (directory / FOUNDED).exists() != founder:
+        known = {entry: _log_length(entry / DATABASE) for entry in sorted(nodes.iterdir()) if entry.is_dir()}
+        order = sorted(
+            known, key=lambda entry: (founder != (entry / FOUNDED).exists(), -known[entry], entry.name)
+        )
+        for directory in order:
+            if not founder and (directory / FOUNDED).exists():
                 continue
-            identity = _lock(directory)
-            if identity is not None:
-                return identity
+            lock = _lock(directory)
+            if lock is not None:
+                stranger = not known[directory] and any(known.values())
+                return NodeIdentity(directory.name, directory, lock, stranger)
         while True:
-            identity = _lock(nodes / f"n{secrets.token_hex(4)}")
-            if identity is not None:
+            directory = nodes / f"n{secrets.token_hex(4)}"
+            lock = _lock(directory)
+            if lock is not None:
                 if founder:
-                    (identity.directory / FOUNDED).touch()
-                return identity
+                    (directory / FOUNDED).touch()
+                return NodeIdentity(directory.name, directory, lock, any(known.values()))
     except OSError as error:
         raise IdentityError(
             f"the data directory {data} cannot be used: {error.strerror or error}; "
@@ -64,7 +76,19 @@ def take(data: Path, *, founder: bool) -> NodeIdentity:
         ) from error
 
 
-def _lock(directory: Path) -> NodeIdentity | None:
+def _log_length(database: Path) -> int:
+    """The last position of the log in a database; 0 if there is none, or it cannot be read now."""
+    if not database.exists():
+        return 0
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=1.0)) as connection:
+            return int(connection.execute("SELECT coalesce(max(position), 0) FROM log").fetchone()[0])
+    except sqlite3.Error:
+        # The store says what is wrong with it, when it is opened.
+        return 0
+
+
+def _lock(directory: Path) -> int | None:
     directory.mkdir(mode=0o700, exist_ok=True)
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -72,4 +96,4 @@ def _lock(directory: Path) -> NodeIdentity | None:
     except BlockingIOError:
         os.close(lock)
         return None
-    return NodeIdentity(directory.name, directory, lock)
+    return lock

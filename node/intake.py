@@ -10,6 +10,7 @@ import logging
 import shutil
 import tempfile
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,13 +27,15 @@ from node.sources import archive, packing
 from node.sources.git import Cloner
 from node.sources.giturl import GitError, check_url, origin, project_name
 from node.spool import Spool
-from proto.messages import Options, SubmitArchive, SubmitProjects
+from proto.messages import HoldToken, Options, SubmitArchive, SubmitProjects
 
 log = logging.getLogger("testring.intake")
 
 CLONES = 4
 """Repositories cloned at once; the core asks for a few at a time as well."""
 MAX_PROJECTS = 1000
+MAX_TOKENS = 10_000
+"""Tokens in memory; the oldest goes first."""
 
 
 class Refused(Exception):
@@ -50,6 +53,9 @@ class Intake:
 
     Args:
         post: the node's inbox.
+        spread: puts packages (hash -> size) on the disks of the others that hold the log; which of
+            them have all.
+        entrust: gives those nodes a token to hold.
     """
 
     def __init__(
@@ -59,6 +65,8 @@ class Intake:
         packages: PackageCache,
         spool: Spool,
         cloner: Cloner,
+        spread: Callable[[dict[str, int]], frozenset[str]],
+        entrust: Callable[[HoldToken], None],
     ) -> None:
         self._post = post
         self._packages = packages
@@ -67,7 +75,9 @@ class Intake:
         self._limits = archive.ArchiveLimits(total=settings.max_unpacked)
         self._origins = settings.git_hosts
         self._clones = Pool(CLONES)
-        self._tokens: dict[str, tuple[str, str]] = {}
+        self._spread = spread
+        self._entrust = entrust
+        self._tokens: OrderedDict[str, HoldToken] = OrderedDict()
 
     def archive(self, ticket: int, query: SubmitArchive) -> None:
         """Open an uploaded zip and submit its projects.
@@ -102,19 +112,54 @@ class Intake:
                 raise Refused(422, "Bad project URL", str(error), field="projects", value=url) from error
             sources.append(Source(name=project_name(checked), url=checked))
         if query.auth_token:
-            self._tokens[query.request] = (query.auth_token, origin(sources[0].url))
-        self._submit(ticket, query.request, query.options, tuple(sources), query.options.name)
+            token = HoldToken(request=query.request, token=query.auth_token, origin=origin(sources[0].url))
+            self.hold(token)
+            self._entrust(token)
+        self._submit(
+            ticket,
+            query.request,
+            query.options,
+            tuple(sources),
+            query.options.name,
+            token=bool(query.auth_token),
+        )
+
+    def hold(self, token: HoldToken) -> None:
+        """Keep a token in memory until its evaluation is over."""
+        self._tokens[token.request] = token
+        while len(self._tokens) > MAX_TOKENS:
+            self._tokens.popitem(last=False)
+
+    def forget(self, requests: tuple[str, ...]) -> None:
+        """These evaluations are over."""
+        for request in requests:
+            self._tokens.pop(request, None)
 
     def clone(self, effect: Clone) -> None:
         """Clone and pack one project in a greenlet; posts ``Cloned`` or ``CloneFailed``."""
         self._clones.spawn(self._clone, effect)
 
     def _submit(
-        self, ticket: int, request: str, options: Options, sources: tuple[Source, ...], name: str
+        self,
+        ticket: int,
+        request: str,
+        options: Options,
+        sources: tuple[Source, ...],
+        name: str,
+        token: bool = False,
     ) -> None:
+        # The bytes come before the record that names them.
+        holders = self._spread({source.package: source.size for source in sources if source.package})
         self._post(
             ev.Submitted(
-                ticket=ticket, request=request, options=options, sources=sources, name=name, at=time.time()
+                ticket=ticket,
+                request=request,
+                options=options,
+                sources=sources,
+                name=name,
+                at=time.time(),
+                holders=holders,
+                token=token,
             )
         )
 
@@ -140,15 +185,18 @@ class Intake:
 
     def _clone(self, effect: Clone) -> None:
         scratch = Path(tempfile.mkdtemp(dir=self._spool.directory, prefix="tmp-"))
-        token, owner = self._tokens.get(effect.request, ("", ""))
+        held = self._tokens.get(effect.request)
         try:
+            if effect.token and held is None:
+                raise GitError("token no longer held: submit the project again")
             fetched = self._cloner.clone(
                 effect.url,
                 scratch,
                 ref=effect.options.ref,
-                token=token if origin(effect.url) == owner else "",
+                token=held.token if held is not None and origin(effect.url) == held.origin else "",
             )
             source = _pool(self._pack, "", fetched.path, fetched.notes, effect.options)
+            holders = self._spread({source.package: source.size})
         except (archive.SourceError, OSError) as error:
             log.info("evaluation %d: %s: %s", effect.evaluation, effect.url, error)
             self._post(
@@ -167,6 +215,7 @@ class Intake:
                     package=source.package,
                     size=source.size,
                     notes=source.notes,
+                    holders=holders,
                 )
             )
         finally:

@@ -1,67 +1,74 @@
-"""Group commit: records gather for a moment and become durable together.
+"""Group commit: what the log wants written gathers for a moment and reaches the disk together.
 
-One greenlet writes, in the threadpool; a batch is one transaction. ``Committed`` is posted only
-after the transaction's sync, so nothing that waits for it can tell the outside too early.
+One greenlet writes, in the threadpool; a batch is one transaction. ``Persisted`` and ``Committed``
+are posted only after it, so nothing that waits for them can tell the outside too early.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from pathlib import Path
 
 import gevent
 from gevent.event import Event as Flag
 
-from node.core.effects import Append
-from node.core.records import AnyRecord
+from node.core import effects as fx
+from node.core import events as ev
+from node.core.voting_events import Commit, Compacted, Persist, Persisted
+from node.store import Store, Written
+from proto.voting import Mark
 
 log = logging.getLogger("testring.journal")
 
-GATHER = 0.005
-"""Seconds the first record of a batch waits for company."""
+GATHER = 0.003
+"""Seconds the first effect of a batch waits for company."""
 LARGEST = 500
 """Records of one transaction: larger ones hold readers up."""
 
-
-class Durable(Protocol):
-    """The part of the store the journal needs."""
-
-    def append(self, epoch: int, first: int, records: tuple[AnyRecord, ...]) -> None: ...
+Wanted = Persist | Commit | fx.Load
 
 
 class Journal:
-    """Writes ``Append`` effects in order.
+    """Carries out ``Persist``, ``Commit`` and ``Load``, in order.
 
     Args:
-        store: what makes them durable.
-        committed: called with the last position of each durable batch.
+        post: the node's inbox.
+        written: called with what each transaction came to.
         failed: called once if the store refuses; nothing is acknowledged after that.
     """
 
     def __init__(
         self,
-        store: Durable,
-        epoch: Callable[[], int],
-        committed: Callable[[int], None],
+        store: Store,
+        post: Callable[[ev.AnyEvent], None],
+        written: Callable[[Written], None],
         failed: Callable[[Exception], None],
     ) -> None:
         self._store = store
-        self._epoch = epoch
-        self._committed = committed
+        self._post = post
+        self._written = written
         self._failed = failed
-        self._waiting: deque[tuple[int, tuple[AnyRecord, ...]]] = deque()
+        self._waiting: deque[Wanted] = deque()
+        self._snapshots: dict[Mark, Path] = {}
         self._wake = Flag()
         self._idle = Flag()
         self._idle.set()
         self._closed = False
 
-    def append(self, effect: Append) -> None:
-        """Queue the records of one effect; they take the positions up to ``effect.position``."""
-        self._waiting.append((effect.position - len(effect.records) + 1, effect.records))
+    def put(self, effect: Wanted) -> None:
+        """Queue one effect; never blocks."""
+        self._waiting.append(effect)
         self._idle.clear()
         self._wake.set()
+
+    def offer(self, upto: Mark, path: Path) -> None:
+        """A fetched copy of another node's tables, for the ``Persist`` that will name it."""
+        for former in self._snapshots.values():
+            former.unlink(missing_ok=True)
+        self._snapshots = {upto: path}
 
     def run(self) -> None:
         """Write until ``close``."""
@@ -72,22 +79,60 @@ class Journal:
                 self._wake.clear()
                 gevent.sleep(GATHER)
                 continue
-            first, records = self._batch()
             try:
-                gevent.get_hub().threadpool.apply(self._store.append, (self._epoch(), first, records))
-            except Exception as error:  # noqa: BLE001 - whatever the store says ends this master
+                self._turn()
+            except Exception as error:  # noqa: BLE001 - whatever the store says ends this node's part
                 log.error("the journal cannot be written: %s", error)
+                self._waiting.clear()
                 self._failed(error)
-                return
-            self._committed(first + len(records) - 1)
+                break
         self._idle.set()
 
-    def _batch(self) -> tuple[int, tuple[AnyRecord, ...]]:
-        first, records = self._waiting.popleft()
-        batch = list(records)
-        while self._waiting and len(batch) < LARGEST:
-            batch.extend(self._waiting.popleft()[1])
-        return first, tuple(batch)
+    def _turn(self) -> None:
+        if isinstance(self._waiting[0], fx.Load):
+            self._load(self._waiting.popleft())
+            return
+        batch = self._batch()
+        snapshot = next((one.snapshot for one in batch if isinstance(one, Persist)), None)
+        path = self._snapshots.get(snapshot) if snapshot is not None else None
+        written: Written = gevent.get_hub().threadpool.apply(self._store.write, (batch, path))
+        numbers = [one.number for one in batch if isinstance(one, Persist)]
+        if numbers:
+            self._post(Persisted(number=numbers[-1]))
+        if written.compacted:
+            self._post(Compacted(position=written.compacted))
+        self._post(ev.Committed(position=written.applied))
+        self._written(written)
+
+    def _load(self, effect: fx.AnyEffect) -> None:
+        assert isinstance(effect, fx.Load)
+        replay = gevent.get_hub().threadpool.apply(self._store.replay)
+        self._post(
+            ev.Replayed(
+                epoch=effect.epoch,
+                records=tuple(replay.records),
+                highest=replay.highest,
+                members=tuple(replay.members),
+                at=time.time(),
+            )
+        )
+
+    def _batch(self) -> list[Persist | Commit]:
+        batch: list[Persist | Commit] = []
+        records = 0
+        while self._waiting and records < LARGEST:
+            following = self._waiting[0]
+            if isinstance(following, fx.Load):
+                break
+            # A copy is installed in a transaction of its own.
+            if batch and isinstance(following, Persist) and following.snapshot is not None:
+                break
+            self._waiting.popleft()
+            batch.append(following)
+            records += len(following.records)
+            if isinstance(following, Persist) and following.snapshot is not None:
+                break
+        return batch
 
     def close(self, seconds: float = 10.0) -> None:
         """Write what is queued and stop."""

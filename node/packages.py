@@ -24,6 +24,7 @@ class PackageCache:
         self.directory = directory
         self._max_bytes = max_bytes
         self._pins: Counter[str] = Counter()
+        self._needed: frozenset[str] = frozenset()
         self._lock = threading.Lock()
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         for stale in directory.glob("tmp-*"):
@@ -65,6 +66,11 @@ class PackageCache:
             self._evict(keep=sha256)
         return path
 
+    def need(self, packages: frozenset[str]) -> None:
+        """Keep these whatever the limit says, until others are named."""
+        with self._lock:
+            self._needed = packages
+
     def pin(self, sha256: str) -> None:
         """Keep the package whatever the limit says, until ``unpin`` was called as often."""
         with self._lock:
@@ -105,7 +111,7 @@ class PackageCache:
         for _, size, sha256 in held:
             if total <= self._max_bytes:
                 return
-            if sha256 == keep or self._pins[sha256] > 0:
+            if sha256 == keep or sha256 in self._needed or self._pins[sha256] > 0:
                 continue
             self.path(sha256).unlink(missing_ok=True)
             total -= size

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import signal
 import time
 from collections.abc import Callable
@@ -26,12 +25,16 @@ from node.core import effects as fx
 from node.core import events as ev
 from node.core.cluster import ClusterState
 from node.core.settings import CoreSettings
+from node.core.voting_events import Commit, FetchSnapshot, Persist, TruncateTail
 from node.environment.environments import Environments
+from node.history import History
 from node.identity import NodeIdentity
 from node.intake import Intake
 from node.journal import Journal
+from node.keeping import Keeping
 from node.net import transfer
 from node.net.control import ControlSocket
+from node.net.dialling import Dialling
 from node.net.links import Links, listen
 from node.net.peer import Peer
 from node.net.seeds import Seeds
@@ -39,20 +42,26 @@ from node.net.wire import Wire
 from node.packages import PackageCache
 from node.runner.children import Warden
 from node.sessions import Sessions
+from node.snapshots import Snapshots
 from node.sources.git import Cloner
 from node.spool import Spool
-from node.store import Store, StoreError
+from node.store import Store, StoreError, Written
 from node.tickets import Tickets
 from node.workspace import Workspace
 from proto.handshake import Identity, Role
 from proto.liveness import Timing
-from proto.messages import AnyMessage, NotMaster, Request, Response
+from proto.messages import AnyMessage, HoldToken, KeepPackages, NotMaster, PackagesKept, Request, Response
 
 log = logging.getLogger("testring.node")
 
 RETAIN_EVERY = 3600.0
 INBOX = 100_000
 """Events waiting for the loop; greenlets that post more wait, which is their back-pressure."""
+
+
+def clock() -> float:
+    """Seconds that go on while the machine sleeps: what the core's time is."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,37 +83,55 @@ class Server:
     def __init__(self, settings: Settings, identity: NodeIdentity, parts: Parts) -> None:
         self.settings = settings
         self.node = identity.node
+        self._stranger = identity.stranger
         self.store = parts.store
         self.packages = parts.packages
         self.spool = parts.spool
-        self._incarnation = secrets.token_hex(8)
-        self._started = time.monotonic()
+        self._incarnation = int(parts.store.kept("incarnation") or 0) + 1
+        parts.store.keep("incarnation", str(self._incarnation))
         self._inbox: Queue = Queue(maxsize=INBOX)
         self._stopped = Flag()
+        self.changed = Flag()
+        """Set for a moment whenever the master may be another one."""
         self._failure = ""
-        self._epoch = 0
-        interval, silence = settings.timing
-        self._timing = Timing(ping_interval=interval, silence_after=silence, close_after=silence * 5)
+        self._was_master = False
+        timing = settings.timing
+        self._liveness = Timing(
+            ping_interval=timing.ping, silence_after=timing.suspect, close_after=timing.suspect * 5
+        )
         self._listener = listen(settings.listen)
         self.address = _advertised(settings, self._listener.getsockname())
         self.tickets = Tickets()
-        self.links = Links(self._identity, settings.secret(), self._timing, self)
-        self._seeds = Seeds(settings, self.links, self.address)
         self.core: ClusterState
-        self.intake = Intake(settings, self.post, self.packages, self.spool, parts.cloner)
-        self._sessions = Sessions(
-            settings, self.post, self.packages, parts.environments, parts.site, parts.warden, self.dial_node
+        self.links = Links(self._identity, settings.secret(), self._liveness, self)
+        self._seeds = Seeds(settings, self.links, self.address, lambda: bool(self.core.master))
+        self._dialling = Dialling(self.links, self.post, timing.suspect)
+        self._keeping = Keeping(self.packages, self.post, self.links.send, self.dial_node)
+        self.intake = Intake(
+            settings, self.post, self.packages, self.spool, parts.cloner, self._spread, self._entrust
         )
-        self.journal = Journal(self.store, lambda: self._epoch, self._committed, self._journal_failed)
+        self._sessions = Sessions(
+            settings, self.post, self.packages, parts.environments, parts.site, parts.warden, self._keeping
+        )
+        self.journal = Journal(self.store, self.post, self._written, self._journal_failed)
+        self._snapshots = Snapshots(self.store, identity.directory, self.journal, self.post, self.dial_node)
         self.answers = Answers(self)
         self.control = ControlSocket(
-            settings.socket_dir, self._identity, self._timing, self.answers.answer, self.stream
+            settings.socket_dir, self._identity, self._liveness, self.answers.answer, self.stream
         )
         self._handlers: dict[type, Callable[[Any], object]] = {
-            fx.Append: self.journal.append,
+            Persist: self.journal.put,
+            Commit: self.journal.put,
+            fx.Load: self.journal.put,
+            FetchSnapshot: self._snapshots.fetch,
+            TruncateTail: lambda effect: log.info("%d records leave the log", len(effect.records)),
+            fx.Say: lambda effect: log.info("%s", effect.text),
             fx.Send: lambda effect: self.links.send(effect.node, effect.message),
+            fx.Dial: self._dialling.dial,
+            fx.Equip: self._keeping.equip,
             fx.Answer: self.tickets.resolve,
             fx.Clone: self.intake.clone,
+            fx.Recall: History(self.store, self.post).recall,
             fx.StartSession: self._sessions.start,
             fx.RunInSession: self._sessions.run,
             fx.WithdrawInSession: self._sessions.withdraw,
@@ -119,23 +146,29 @@ class Server:
         """Put an event into the inbox (from any greenlet)."""
         self._inbox.put(event)
 
+    def serving(self) -> bool:
+        """Whether this node is the master and may answer."""
+        return self.core.serving(clock())
+
     def run(self) -> int:
         """Serve until stopped; the process's exit code."""
         self.control.listen()
-        master = self._seeds.may_found()
-        if master:
-            self._epoch = self._next_epoch()
-        self.core = self._core(master)
-        if master:
-            self.post(self._replayed())
-            self.control.assert_master()
+        founds = self._founds()
+        if founds:
+            self.store.found(self.node)
+        self.core = self._core()
+        self.packages.need(self.store.unfinished_packages())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal_handler(number, self._ask_to_stop)
-        tasks = [self.journal.run, self.control.serve, lambda: self.links.serve(self._listener), self._retain]
-        if not master:
-            tasks.append(self._seeds.follow)
+        tasks = (
+            self.journal.run,
+            self.control.serve,
+            lambda: self.links.serve(self._listener),
+            self._seeds.follow,
+            self._retain,
+        )
         greenlets = [gevent.spawn(task) for task in tasks]
-        role = "master" if master else "worker"
+        role = "master" if founds or self.settings.master else "worker"
         print(
             f"node {self.node} listening on {self.address} socket {self.control.path} role {role}", flush=True
         )
@@ -144,10 +177,18 @@ class Server:
         gevent.killall(greenlets)
         return 1 if self._failure else 0
 
+    def _founds(self) -> bool:
+        """A cluster is founded on an empty disk only, and only if no seed answers with one."""
+        saved = self.store.saved()
+        if not self.settings.master or saved.base_voters or any(r.voters for r in saved.records):
+            return False
+        # An old log without voters is this founder's own; beside another node's log nothing is founded.
+        return not self._seeds.answer() and not self._stranger
+
     def _loop(self) -> None:
         while not self._stopped.is_set():
             deadline = self.core.next_deadline()
-            wait = 1.0 if deadline is None else max(0.0, min(1.0, deadline - time.monotonic()))
+            wait = 1.0 if deadline is None else max(0.0, min(1.0, deadline - clock()))
             try:
                 event = self._inbox.get(timeout=wait)
             except Empty:
@@ -157,8 +198,17 @@ class Server:
             self._handle(event)
 
     def _handle(self, event: ev.AnyEvent) -> None:
-        for effect in self.core.handle(event, time.monotonic()):
+        for effect in self.core.handle(event, clock()):
             self._handlers[type(effect)](effect)
+        if self.core.is_master != self._was_master:
+            self._was_master = self.core.is_master
+            if self._was_master:
+                self.control.assert_master()
+            self._notify()
+
+    def _notify(self) -> None:
+        self.changed.set()
+        self.changed.clear()
 
     def _shut_down(self) -> None:
         """Written sequence: stop listening, end the sessions, write what is queued, part, leave."""
@@ -189,48 +239,57 @@ class Server:
 
     # --- parts ------------------------------------------------------------------------------
 
-    def _core(self, master: bool) -> ClusterState:
+    def _core(self) -> ClusterState:
         cores = os.cpu_count() or 1
         settings = self.settings
+        own = settings.slots
         return ClusterState(
             CoreSettings(
                 timeout_evaluation=settings.timeout_evaluation,
                 max_queue=settings.max_queue,
                 drain_seconds=settings.drain_seconds,
+                await_seconds=2 * settings.timing.suspect + settings.timing.confirm,
+                replicas=settings.replicas,
             ),
             node=self.node,
             address=self.address,
-            slots=(0 if master else cores) if settings.slots < 0 else settings.slots,
-            alone=cores if settings.slots < 0 else settings.slots,
-            epoch=self._epoch,
-            master=master,
-        )
-
-    def _next_epoch(self) -> int:
-        """Each life of a master is an epoch: assignment ids of a former one never come again."""
-        epoch = int(self.store.kept("epoch") or 0) + 1
-        self.store.keep("epoch", str(epoch))
-        return epoch
-
-    def _replayed(self) -> ev.Replayed:
-        records, highest = self.store.replay()
-        return ev.Replayed(
-            records=tuple(records), highest=highest, position=self.store.last_position(), at=time.time()
+            incarnation=self._incarnation,
+            slots=own if own >= 0 else 0 if settings.master else cores,
+            alone=own if own >= 0 else cores,
+            saved=self.store.saved(),
+            members=tuple(self.store.replay().members),
+            timing=settings.timing,
+            now=clock(),
         )
 
     def _identity(self, role: Role) -> Identity:
         return Identity(
-            role=role, node=self.node, address=self.address, epoch=self._epoch, incarnation=self._incarnation
+            role=role,
+            node=self.node,
+            address=self.address,
+            epoch=self.core.epoch if hasattr(self, "core") else 0,
+            incarnation=str(self._incarnation),
         )
 
     def dial_node(self, node: str) -> Wire:
-        peer = self.links.peers.get(node)
-        if peer is None:
-            raise ConnectionError(f"node {node} is not connected")
-        return self.links.dial(peer.identity.address)
+        """A stream connection to a node (errors as ``Links.dial``)."""
+        address = self.core.address_of(node)
+        if not address:
+            raise ConnectionError(f"nobody knows where node {node} is")
+        return self.links.dial(address)
 
-    def _committed(self, position: int) -> None:
-        self.post(ev.Committed(position=position))
+    def _spread(self, packages: dict[str, int]) -> frozenset[str]:
+        others = self.core.others
+        return self._keeping.spread(others, packages, enough=(len(others) + 1) // 2)
+
+    def _entrust(self, token: HoldToken) -> None:
+        for node in self.core.others:
+            self.links.send(node, token)
+
+    def _written(self, written: Written) -> None:
+        self.intake.forget(written.ended)
+        if written.packages is not None:
+            self.packages.need(written.packages)
 
     def _journal_failed(self, error: Exception) -> None:
         self._failure = str(error)
@@ -240,23 +299,38 @@ class Server:
 
     def peer_up(self, peer: Peer) -> None:
         identity = peer.identity
-        self.post(ev.PeerUp(node=identity.node, address=identity.address, epoch=identity.epoch))
+        self.post(ev.PeerUp(node=identity.node, address=identity.address, incarnation=peer.incarnation))
+        self._notify()
 
     def peer_down(self, peer: Peer, evidence: bool, reason: str) -> None:
-        log.info("node %s at %s is gone: %s", peer.identity.node, peer.identity.address, reason)
-        self.tickets.fail_relayed(peer.identity.node)
+        node = peer.identity.node
+        log.info("node %s at %s is gone: %s", node, peer.identity.address, reason)
+        self.tickets.fail_relayed(node)
+        self._keeping.lost(node)
         self._seeds.lost()
-        self.post(ev.PeerDown(node=peer.identity.node, evidence=evidence, reason=reason))
+        self.post(
+            ev.PeerDown(
+                node=node, incarnation=peer.incarnation, by_peer=evidence, bye=peer.bye, reason=reason
+            )
+        )
 
     def peer_said(self, peer: Peer, message: AnyMessage) -> None:
-        if isinstance(message, Request):
-            gevent.spawn(lambda: peer.send(self.answers.answer(message)))
-        elif isinstance(message, Response):
-            self.tickets.relayed(message)
-        else:
-            if isinstance(message, NotMaster):
-                self._seeds.redirect(message.hint)
-            self.post(ev.Received(node=peer.identity.node, message=message))
+        node = peer.identity.node
+        match message:
+            case Request():
+                gevent.spawn(lambda: peer.send(self.answers.answer(message)))
+            case Response():
+                self.tickets.relayed(message)
+            case KeepPackages():
+                self._keeping.asked(node, message)
+            case PackagesKept():
+                self._keeping.answered(node, message)
+            case HoldToken():
+                self.intake.hold(message)
+            case _:
+                if isinstance(message, NotMaster) and not self.core.master:
+                    self._seeds.redirect(message.hint)
+                self.post(ev.Received(node=node, message=message))
 
     def stream(self, wire: Wire) -> None:
         """Serve one file stream, of a node or of the API."""
@@ -266,6 +340,7 @@ class Server:
             self.spool.temporary,
             self.spool.adopt,
             self.settings.max_upload,
+            self._snapshots.copy,
         )
 
 

@@ -12,15 +12,14 @@ from typing import Any
 
 import gevent
 import msgspec
-from gevent.lock import RLock
 
 from node.config import Settings
 from node.core import effects as fx
 from node.core import events as ev
 from node.environment.environments import Environment, Environments
 from node.environment.errors import BuildError, InterpreterError
+from node.keeping import Keeping
 from node.net import transfer
-from node.net.wire import Wire
 from node.packages import PackageCache
 from node.runner.children import Warden
 from node.runner.supervisor import RunnerSpec, Supervisor
@@ -38,7 +37,7 @@ class Sessions:
 
     Args:
         post: the node's inbox.
-        dial: opens a stream connection to a node.
+        keeping: fetches packages.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class Sessions:
         environments: Environments,
         site: Workspace,
         warden: Warden,
-        dial: Callable[[str], Wire],
+        keeping: Keeping,
     ) -> None:
         self._settings = settings
         self._post = post
@@ -57,11 +56,10 @@ class Sessions:
         self._environments = environments
         self._site = site
         self._warden = warden
-        self._dial = dial
+        self._keeping = keeping
         self._supervisor = Supervisor(warden, self._said)
         self._opening: dict[AssignmentId, gevent.Greenlet] = {}
         self._folders: dict[AssignmentId, tuple[SessionDirs, Environment]] = {}
-        self._fetching: dict[str, RLock] = {}
 
     def start(self, effect: fx.StartSession) -> None:
         """Open a session; ``SessionOpened`` or ``SessionEnded`` is posted in the end."""
@@ -73,8 +71,8 @@ class Sessions:
         self._supervisor.run(effect.run)
 
     def withdraw(self, effect: fx.WithdrawInSession) -> None:
-        """Take an assignment back if it has not begun."""
-        self._supervisor.withdraw(effect.session, effect.assignment)
+        """Take an assignment back if it has not begun, or its tail."""
+        self._supervisor.withdraw(effect.session, effect.assignment, effect.tail)
 
     def end(self, effect: fx.EndSession) -> None:
         """End a session; one that is still being opened is given up at once."""
@@ -110,7 +108,8 @@ class Sessions:
         self._said(session, (ended,))
 
     def _prepare(self, open_: OpenSession, master: str) -> RunnerSpec:
-        self._fetch(open_, master)
+        if not self._packages.has(open_.package):
+            self._keeping.fetch(master, open_.package, open_.size, FETCH_SECONDS)
         with self._packages.pinned(open_.package) as package:
             environment = self._environments.get(package, open_.package, open_.options)
         try:
@@ -133,17 +132,6 @@ class Sessions:
             timeout_test=self._settings.timeout_test,
             worker=f"{self._site.node_id}-{open_.slot}",
         )
-
-    def _fetch(self, open_: OpenSession, master: str) -> None:
-        """Have the package here; several sessions that need it fetch it once."""
-        with self._fetching.setdefault(open_.package, RLock()):
-            if self._packages.has(open_.package):
-                return
-            temporary = self._packages.directory / f"tmp-{open_.package}"
-            transfer.fetch(
-                lambda: self._dial(master), open_.package, temporary, limit=open_.size, seconds=FETCH_SECONDS
-            )
-            _pool(self._packages.add, temporary, open_.package)
 
     def _said(self, session: AssignmentId, messages: tuple[AnyMessage, ...]) -> None:
         if any(isinstance(message, SessionEnded) for message in messages):

@@ -11,7 +11,7 @@ from node.environment.errors import BuildError, InterpreterError
 from node.environment.interpreter import Interpreters
 from node.environment.uv import Uv
 from node.environment.variables import network_variables
-from node.identity import IdentityError, take
+from node.identity import DATABASE, IdentityError, take
 from node.net.control import ControlError
 from node.net.links import ListenError
 from node.packages import PackageCache
@@ -55,7 +55,7 @@ def serve(settings: Settings, warden: Warden) -> int:
 
 
 def _server(settings: Settings, warden: Warden) -> Server:
-    identity = take(settings.data, founder=settings.master and not settings.join)
+    identity = take(settings.data, founder=settings.master)
     warden.attach()
     root = os.geteuid() == 0
     site = Workspace(settings.run_dir, identity.node, root)
@@ -87,7 +87,7 @@ def _server(settings: Settings, warden: Warden) -> Server:
         warden=warden,
         site=site,
         store=Store(
-            identity.directory / "testring.db",
+            identity.directory / DATABASE,
             StoreSettings(retention_days=settings.retention_days, retention_size=settings.retention_size),
         ),
         packages=packages,

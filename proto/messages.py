@@ -3,6 +3,7 @@
 A message travels as one msgpack map whose key ``type`` holds the tag (the class name in kebab case).
 Unknown keys are ignored, so a newer peer may add fields; a wrong type or an unknown tag is a
 ``MessageError``. Framing knows nothing of this module and this module knows nothing of framing.
+What voters and ring neighbours say to each other is in ``proto.voting``.
 """
 
 from __future__ import annotations
@@ -12,49 +13,26 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta, Struct
 
-Name = Annotated[str, Meta(max_length=512)]
-Text = Annotated[str, Meta(max_length=262_144)]
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-Count = Annotated[int, Meta(ge=0)]
+from proto import voting
+from proto.words import AssignmentId as AssignmentId
+from proto.words import Collection as Collection
+from proto.words import Count as Count
+from proto.words import Message as Message
+from proto.words import Name as Name
+from proto.words import Outcome as Outcome
+from proto.words import Sha256 as Sha256
+from proto.words import TestId as TestId
+from proto.words import Text as Text
 
-Outcome = Literal[
-    "passed", "failed", "error", "skipped", "xfailed", "xpassed", "timeout", "crashed", "lost", "notrun"
-]
-"""What a verdict can say. One word per test, whatever pytest reported on the way."""
+Strategy = Literal["auto", "round-robin", "longest-first", "in-order"]
+"""How modules are dealt, always in turn. ``auto``: those known to be long first, the others in pytest's
+order; ``longest-first``: all by the time they took before; ``round-robin`` and ``in-order``: in pytest's
+order. Sessions with nothing left take work from others, except with ``in-order``."""
 
-Collection = Literal["auto", "lazy", "whole"]
-"""``lazy``: modules are collected one by one; ``whole``: everything is collected before a test runs."""
-
-
-def _kebab(name: str) -> str:
-    return "".join("-" + c.lower() if c.isupper() else c for c in name).lstrip("-")
-
-
-class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, tag=_kebab):
-    """Base of everything that is sent. Instances are immutable and compare by value."""
-
-
-# --- words shared by several messages ---------------------------------------------------------
-
-
-class AssignmentId(Struct, frozen=True, array_like=True, order=True):
-    """(issuing epoch, node that issued it, n): unique for ever, so a late verdict can be fenced."""
-
-    epoch: int
-    node: Name
-    n: int
-
-    def __str__(self) -> str:
-        return f"{self.epoch}.{self.node}.{self.n}"
-
-
-class TestId(Struct, frozen=True, array_like=True, order=True):
-    """A node id exactly as pytest writes it, and 0, 1, ... where a suite repeats that id."""
-
-    __test__ = False
-
-    nodeid: Annotated[str, Meta(max_length=65_536)]
-    occurrence: Count = 0
+Handing = Literal["unbegun", "kept", "tail", "unknown"]
+"""Why tests come back. ``unbegun``: the assignment had not begun and is over; after the others it goes on:
+``kept``: it has begun and was not to be cut; ``tail``: these were asked for, none if it does not pay;
+``unknown``: the session has no such tests."""
 
 
 class Options(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -71,7 +49,7 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
     """Seconds one test may take; 0 means the node's own default."""
     timeout_evaluation: Annotated[float, Meta(ge=0, le=604_800)] = 0.0
     """Seconds the whole evaluation may take; 0 means the node's own default."""
-    strategy: Literal["auto", "round-robin", "longest-first"] = "auto"
+    strategy: Strategy = "auto"
     collection: Collection = "auto"
     slots: Annotated[int, Meta(ge=0, le=10_000)] = 0
     """At most so many slots for one project of this submission; 0 means as many as there are."""
@@ -95,23 +73,49 @@ class Member(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Addresses of the nodes it says it is connected to right now."""
     isolation: Name = "process"
     draining: bool = False
+    incarnation: Count = 0
+    """Which process of the node, counted on its disk from 1."""
+    alone: Count = 0
+    """Its slots while it is master and nobody else is a member."""
 
 
 # --- membership -------------------------------------------------------------------------------
 
 
 class Join(Message, frozen=True, kw_only=True):
-    """Worker to master, first message after the handshake: these are my slots."""
+    """To a master, first on every new connection to it: who I am. ``Held``, ``HeldRun`` and ``Reported``
+    follow; nothing else is said before the ``Welcome`` that answers them."""
 
     address: Name
     slots: Count
+    alone: Count = 0
     isolation: Name = "process"
-    holding: tuple[AssignmentId, ...] = ()
-    """Assignments whose tests run or whose verdicts are unanswered, after a broken connection."""
+    draining: bool = False
+
+
+class Held(Message, frozen=True, kw_only=True):
+    """After ``Join``: a session whose runner lives, or some of whose verdicts are unanswered."""
+
+    session: OpenSession
+    opened: bool = False
+    closing: bool = False
+
+
+class HeldRun(Message, frozen=True, kw_only=True):
+    """After its ``Held``: an assignment that is not done, or some of whose verdicts are unanswered."""
+
+    run: Run
+    answered: Count = 0
+    """The number of the first verdict that will be sent again."""
+
+
+class Reported(Message, frozen=True, kw_only=True):
+    """That is all I hold."""
 
 
 class Welcome(Message, frozen=True, kw_only=True):
-    """Master to worker: you are a member. ``void`` lists those of ``holding`` to kill first."""
+    """Master to worker: you are a member. ``void`` lists the sessions to kill first; of the others
+    everything that may not have arrived is said again."""
 
     cluster: Name
     epoch: Count
@@ -126,10 +130,11 @@ class NotMaster(Message, frozen=True, kw_only=True):
 
 
 class Members(Message, frozen=True, kw_only=True):
-    """Master to all: the roster, ordered by join."""
+    """Master to all: the roster, ordered by join, and who holds the log."""
 
     epoch: Count
     members: tuple[Member, ...]
+    voters: tuple[Name, ...] = ()
 
 
 class Neighbours(Message, frozen=True, kw_only=True):
@@ -140,6 +145,34 @@ class Neighbours(Message, frozen=True, kw_only=True):
 
 class Drain(Message, frozen=True, kw_only=True):
     """To a worker: take no more work, hand back what is not started, finish what runs, then leave."""
+
+
+class Leaving(Message, frozen=True, kw_only=True):
+    """Worker to master: I drain; give me nothing more."""
+
+
+class HoldToken(Message, frozen=True, kw_only=True):
+    """Master to its backups, before the submission is in the log: held in memory, for git alone."""
+
+    request: Name
+    token: Name
+    origin: Name
+
+
+class KeepPackages(Message, frozen=True, kw_only=True):
+    """Master to a node that holds the log, or will: fetch what you lack of these from me, and keep it."""
+
+    number: Count
+    """Repeated in the answer."""
+    packages: dict[Sha256, Count]
+    """Hash -> size in bytes."""
+
+
+class PackagesKept(Message, frozen=True, kw_only=True):
+    """The answer: all of them are verified and on disk; or ``problem`` says why not."""
+
+    number: Count
+    problem: Name = ""
 
 
 class Bye(Message, frozen=True, kw_only=True):
@@ -163,6 +196,8 @@ class OpenSession(Message, frozen=True, kw_only=True):
     size: Count
     mode: Literal["lazy", "whole"]
     options: Options = Options()
+    purpose: Literal["main", "alone", "audit"] = "main"
+    """``alone``: one suspect; ``audit``: the whole collection, to compare and to confirm."""
 
 
 class Run(Message, frozen=True, kw_only=True):
@@ -180,9 +215,15 @@ class Run(Message, frozen=True, kw_only=True):
 
 
 class Withdraw(Message, frozen=True, kw_only=True):
-    """Master to worker: give this assignment back if it has not begun (answered by ``HandedBack``)."""
+    """Master to worker: give this assignment, or its tail, back.
+
+    Answered by ``HandedBack``, unless the assignment is over first (``Done`` or ``SessionEnded``).
+    """
 
     assignment: AssignmentId
+    tail: bool = False
+    """Once it has begun, give back the second half of the tests that have not, if that pays; the
+    answer comes when the runner can tell."""
 
 
 class CloseSession(Message, frozen=True, kw_only=True):
@@ -281,10 +322,15 @@ class Done(Message, frozen=True, kw_only=True):
 
 
 class HandedBack(Message, frozen=True, kw_only=True):
-    """Worker to master: these were not started and will not be. Empty ``tests`` = the whole module."""
+    """Worker to master: these were not started and will not be.
+
+    ``tests`` empty: all of the assignment (``unbegun``, ``unknown``) or none (``kept``, ``tail``). At
+    most 5,000 are named.
+    """
 
     assignment: AssignmentId
     tests: tuple[TestId, ...] = ()
+    why: Handing = "unbegun"
 
 
 class SessionEnded(Message, frozen=True, kw_only=True):
@@ -314,6 +360,12 @@ class Fetch(Message, frozen=True, kw_only=True):
 
     sha256: Sha256
     offset: Count = 0
+
+
+class FetchState(Message, frozen=True, kw_only=True):
+    """On a stream connection, to a log-holder: a copy of what your log adds up to, ``upto`` or later."""
+
+    upto: Count
 
 
 class Store(Message, frozen=True, kw_only=True):
@@ -449,11 +501,18 @@ class Response(Message, frozen=True, kw_only=True):
 
 AnyMessage: TypeAlias = (
     Join
+    | Held
+    | HeldRun
+    | Reported
     | Welcome
     | NotMaster
     | Members
     | Neighbours
     | Drain
+    | Leaving
+    | HoldToken
+    | KeepPackages
+    | PackagesKept
     | Bye
     | OpenSession
     | Run
@@ -469,6 +528,7 @@ AnyMessage: TypeAlias = (
     | HandedBack
     | SessionEnded
     | Fetch
+    | FetchState
     | Store
     | FileStart
     | FileEnd
@@ -476,6 +536,20 @@ AnyMessage: TypeAlias = (
     | Abort
     | Request
     | Response
+    | voting.AppendEntries
+    | voting.AppendAnswer
+    | voting.InstallSnapshot
+    | voting.PreVote
+    | voting.Vote
+    | voting.VoteAnswer
+    | voting.Resigned
+    | voting.LeaveVoters
+    | voting.Evidence
+    | voting.SilenceReport
+    | voting.RingPing
+    | voting.RingPong
+    | voting.SilenceQuestion
+    | voting.SilenceOpinion
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from node.core import effects as fx
 from node.core.evaluation import Ledger
+from node.core.holders import Holders
 from node.core.membership import Roster
 from node.core.settings import CoreSettings
+from proto.voting import Epoch
 
 
-def accepted(ticket: int, evaluation: int) -> fx.Answer:
+def accepted(ticket: int, evaluation: int, durability: str) -> fx.Answer:
     """202 for a submission that is durable."""
-    body = {"id": evaluation, "state": "queued", "url": f"/evaluation/{evaluation}", "durability": "local"}
+    body = {
+        "id": evaluation,
+        "state": "queued",
+        "url": f"/evaluation/{evaluation}",
+        "durability": durability,
+    }
     return fx.Answer(ticket=ticket, status=202, body=body)
 
 
@@ -27,24 +34,32 @@ def cancelling(ticket: int, evaluation: int) -> fx.Answer:
 def refused(ticket: int, status: int, title: str, detail: str) -> fx.Answer:
     """An RFC 9457 problem."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
-    return fx.Answer(ticket=ticket, status=status, body=body, retry_after=5 if status == 429 else 0)
+    return fx.Answer(ticket=ticket, status=status, body=body, retry_after={429: 5, 503: 1}.get(status, 0))
+
+
+def unsettled(ticket: int) -> fx.Answer:
+    """503: the master stepped down before the answer was certain; the request may be sent again."""
+    return refused(
+        ticket, 503, "Not settled", "this node is no longer the master: send the same request again"
+    )
 
 
 def health(
-    settings: CoreSettings, node: str, epoch: int, age: float, roster: Roster, ledger: Ledger
+    settings: CoreSettings, epoch: Epoch, age: float, roster: Roster, ledger: Ledger, holders: Holders
 ) -> dict[str, object]:
-    """The body of ``/health``; ``age`` is seconds on the node's own clock."""
+    """The body of ``/health``; ``age`` is seconds since this master's reign began."""
     return {
         "status": "ok",
         "role": "master",
-        "node": node,
-        "master": roster.address(node),
-        "epoch": epoch,
+        "node": epoch.node,
+        "master": roster.address(epoch.node),
+        "epoch": epoch.counter,
         "age": round(age, 3),
-        "durability": "local",
-        "replicas": 0,
-        "voters": [roster.address(node)],
+        "durability": holders.durability,
+        "replicas": len(holders.committed) // 2,
+        "voters": [roster.address(voter) or voter for voter in holders.committed],
         "nodes": len(roster.nodes()),
+        "awaited": len(roster.awaited),
         "slots": len(roster.slots()),
         "queue": len(ledger.evaluations),
         "isolation": settings.isolation,

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 from node.core import effects as fx
 from node.core import records as rec
+from node.core.pieces import Piece
 from node.core.settings import SELECT_MOST, CoreSettings
-from node.core.work import Piece, Session, Work
+from node.core.work import Session, Work
 from proto import messages as m
 from proto.messages import TestId
 
@@ -25,7 +26,7 @@ class Audit:
         self._record = record
 
     def advance(
-        self, work: Work, now: float, give: Callable[[Session, Piece], fx.AnyEffect]
+        self, work: Work, now: float, give: Callable[[Work, Session, Piece], fx.AnyEffect]
     ) -> list[fx.AnyEffect]:
         """The next step, if there is one."""
         sessions = work.of("audit")
@@ -43,7 +44,7 @@ class Audit:
                 continue
             selected = self._compare(work, session)
             effects += [
-                give(session, Piece("", tuple(selected[start : start + SELECT_MOST])))
+                give(work, session, Piece("", tuple(selected[start : start + SELECT_MOST])))
                 for start in range(0, len(selected), SELECT_MOST)
             ]
             session.closing = True
@@ -93,7 +94,8 @@ class Audit:
     def _only_died(self, work: Work, name: str) -> bool:
         """A module whose collection killed its runners has a verdict under its own name; it stands."""
         module = work.project.modules.get(name)
-        return module is not None and (name, None) in work.deaths and TestId(name) in module.tests
+        itself = TestId(name)
+        return module is not None and (name, itself) in work.project.deaths and itself in module.tests
 
     def failed(self, work: Work, message: m.SessionEnded) -> None:
         """The audit's runner is gone before it was done."""

@@ -1,8 +1,8 @@
 """What a node wants done. ``ClusterState.handle`` returns these; the shell carries them out.
 
-Ordering rule: effects are carried out in the order of the list. ``Append`` is durable only when
-the event ``Committed`` with its position comes back; whatever tells the outside of a record
-(``Answer``, ``Send`` of ``Answered``) is returned by ``handle`` only after that event.
+Ordering rule: effects are carried out in the order of the list. ``Persist`` and ``Commit`` go to one
+writer, in order. What tells the outside of a record (``Answer``, ``Send`` of ``Answered``) is returned
+by ``handle`` only after ``Committed`` said that the record is on the disks of a majority of the voters.
 """
 
 from __future__ import annotations
@@ -11,19 +11,41 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from node.core.records import AnyRecord
+from node.core.voting_events import Commit, FetchSnapshot, Persist, TruncateTail
 from proto.messages import AnyMessage, AssignmentId, OpenSession, Options, Run
+from proto.voting import Epoch
 
 
 class Effect(Struct, frozen=True, kw_only=True):
     """Base of the effects."""
 
 
-class Append(Effect, frozen=True, kw_only=True):
-    """Make these records durable; they take the positions up to and with ``position``."""
+class Load(Effect, frozen=True, kw_only=True):
+    """This node is master of ``epoch``: once every ``Commit`` before is in the tables, read what they
+    hold; ends with ``Replayed``."""
 
-    records: tuple[AnyRecord, ...]
-    position: int
+    epoch: Epoch
+
+
+class Say(Effect, frozen=True, kw_only=True):
+    """One line for the node's log: a change that people look for there."""
+
+    text: str
+
+
+class Dial(Effect, frozen=True, kw_only=True):
+    """Try once to reach a node; ends with ``Dialled`` (and ``PeerUp`` if it answered)."""
+
+    node: str
+    address: str
+
+
+class Equip(Effect, frozen=True, kw_only=True):
+    """Have these packages on the disk of a node that holds the log, or is to; ends with ``Equipped``."""
+
+    node: str
+    packages: dict[str, int]
+    """Hash -> size in bytes."""
 
 
 class Send(Effect, frozen=True, kw_only=True):
@@ -45,7 +67,8 @@ class Answer(Effect, frozen=True, kw_only=True):
 class Clone(Effect, frozen=True, kw_only=True):
     """Fetch a git project and pack it; ends with ``Cloned`` or ``CloneFailed``.
 
-    The token is not here: the shell holds it in memory under the submission's request id.
+    The token is not here: the shell holds it in memory under the submission's request id. ``token``
+    says that there was one: without it the project cannot be fetched any more.
     """
 
     evaluation: int
@@ -53,6 +76,18 @@ class Clone(Effect, frozen=True, kw_only=True):
     url: str
     options: Options
     request: str
+    token: bool = False
+
+
+class Recall(Effect, frozen=True, kw_only=True):
+    """Look up how long this project's modules took before; may end with ``Recalled``.
+
+    ``source`` is its URL, or an upload's name.
+    """
+
+    evaluation: int
+    project: int
+    source: str
 
 
 class StartSession(Effect, frozen=True, kw_only=True):
@@ -71,10 +106,12 @@ class RunInSession(Effect, frozen=True, kw_only=True):
 
 
 class WithdrawInSession(Effect, frozen=True, kw_only=True):
-    """Worker side: take it back if it has not begun; the runner answers ``HandedBack``."""
+    """Worker side: take it back if it has not begun, or (``tail``) some of it; the runner answers
+    ``HandedBack``."""
 
     session: AssignmentId
     assignment: AssignmentId
+    tail: bool = False
 
 
 class EndSession(Effect, frozen=True, kw_only=True):
@@ -97,10 +134,18 @@ class Stop(Effect, frozen=True, kw_only=True):
 
 
 AnyEffect: TypeAlias = (
-    Append
+    Persist
+    | Commit
+    | FetchSnapshot
+    | TruncateTail
+    | Load
+    | Say
+    | Dial
+    | Equip
     | Send
     | Answer
     | Clone
+    | Recall
     | StartSession
     | RunInSession
     | WithdrawInSession

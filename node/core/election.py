@@ -7,7 +7,7 @@ from node.core.journal import Journal
 from node.core.timing import Timing
 from node.core.voters import agreed, partners
 from node.core.voting_log import VoterSet
-from node.core.voting_messages import Epoch, PreVote, Vote, VoteAnswer
+from proto.voting import Epoch, PreVote, Vote, VoteAnswer
 
 
 class Campaign:

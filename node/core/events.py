@@ -1,17 +1,20 @@
 """What can happen to a node. ``ClusterState.handle(event, now)`` takes one of these.
 
 Events are facts from outside: bytes that arrived, a timer, a child process, a disk. ``now`` is
-seconds on a monotonic clock; ``at`` fields are Unix time.
+CLOCK_BOOTTIME in seconds; ``at`` fields are Unix time. ``Persisted``, ``SnapshotFetched`` and
+``Compacted`` of ``voting_events`` belong here too: what the disk says of the replicated log.
 """
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from node.core.records import AnyRecord, Source
+from node.core.records import AnyRecord, Joined, Source
+from node.core.voting_events import Compacted, Persisted, SnapshotFetched
 from proto.messages import AnyMessage, AssignmentId, Options, Query
+from proto.voting import Epoch
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -25,29 +28,43 @@ class Tick(Event, frozen=True, kw_only=True):
 
 
 class Replayed(Event, frozen=True, kw_only=True):
-    """The records of unfinished evaluations, and the highest evaluation id ever given."""
+    """The end of ``Load``: what the tables hold when everything committed before is in them."""
 
+    epoch: Epoch
+    """Of the reign that asked for it."""
     records: tuple[AnyRecord, ...]
+    """Of unfinished evaluations, and what audits found."""
     highest: int
-    position: int = 0
-    """Of the last record of the log."""
+    """The highest evaluation id ever given."""
+    members: tuple[Joined, ...] = ()
     at: float
 
 
 class PeerUp(Event, frozen=True, kw_only=True):
-    """A control connection to this node is authenticated. ``founder``: we dialled it as master."""
+    """A control connection is authenticated, whoever dialled."""
 
     node: str
     address: str
-    epoch: int
+    incarnation: int
 
 
 class PeerDown(Event, frozen=True, kw_only=True):
-    """The control connection is gone. ``evidence``: FIN, RST or refusal, not mere silence."""
+    """The control connection is gone. ``by_peer``: its FIN or RST came; ``bye``: it said so before."""
 
     node: str
-    evidence: bool
-    reason: str
+    incarnation: int
+    by_peer: bool
+    bye: bool = False
+    reason: str = ""
+
+
+class Dialled(Event, frozen=True, kw_only=True):
+    """A ``Dial`` ended. ``answered``: somebody completed the handshake as this node, or (``node`` then
+    names whom it was) another one; ``refused``: RST on connect; ``unanswered``: anything else."""
+
+    node: str
+    how: Literal["answered", "refused", "unanswered"]
+    incarnation: int = 0
 
 
 class Received(Event, frozen=True, kw_only=True):
@@ -69,7 +86,10 @@ class Asked(Event, frozen=True, kw_only=True):
 
 
 class Submitted(Event, frozen=True, kw_only=True):
-    """A checked submission: archives are opened and packed, URLs are allowed and not yet cloned."""
+    """A checked submission: archives are opened and packed, URLs are allowed and not yet cloned.
+
+    ``holders`` are the other nodes that have every package of it on disk.
+    """
 
     ticket: int
     request: str
@@ -77,16 +97,19 @@ class Submitted(Event, frozen=True, kw_only=True):
     sources: tuple[Source, ...]
     name: str
     at: float
+    holders: frozenset[str] = frozenset()
+    token: bool = False
 
 
 class Cloned(Event, frozen=True, kw_only=True):
-    """The end of a ``Clone`` effect that worked."""
+    """The end of a ``Clone`` effect that worked; ``holders`` as above."""
 
     evaluation: int
     project: int
     package: str
     size: int
     notes: tuple[str, ...] = ()
+    holders: frozenset[str] = frozenset()
 
 
 class CloneFailed(Event, frozen=True, kw_only=True):
@@ -96,8 +119,24 @@ class CloneFailed(Event, frozen=True, kw_only=True):
     log: str = ""
 
 
+class Equipped(Event, frozen=True, kw_only=True):
+    """The end of an ``Equip`` effect: the node has these packages on disk, or (``ok`` false) not all."""
+
+    node: str
+    packages: frozenset[str]
+    ok: bool
+
+
+class Recalled(Event, frozen=True, kw_only=True):
+    """The end of a ``Recall`` effect: module -> seconds its tests took the last time."""
+
+    evaluation: int
+    project: int
+    seconds: dict[str, float]
+
+
 class Committed(Event, frozen=True, kw_only=True):
-    """Everything appended up to and with this position is durable."""
+    """Everything up to and with this position is committed, and in this node's tables."""
 
     position: int
 
@@ -119,12 +158,18 @@ AnyEvent: TypeAlias = (
     | Replayed
     | PeerUp
     | PeerDown
+    | Dialled
     | Received
     | Asked
     | Submitted
     | Cloned
     | CloneFailed
+    | Equipped
+    | Recalled
     | Committed
     | SessionSaid
     | Stopping
+    | Persisted
+    | SnapshotFetched
+    | Compacted
 )

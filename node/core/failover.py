@@ -12,7 +12,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from node.core.timing import Timing
-from node.core.voting_messages import Epoch
+from proto.voting import Epoch
 
 EVALUATION_BLOCK = 1_000_000
 

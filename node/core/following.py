@@ -5,7 +5,7 @@ from __future__ import annotations
 from node.core.failover import Witness
 from node.core.journal import Journal
 from node.core.voting_events import FetchSnapshot
-from node.core.voting_messages import (
+from proto.voting import (
     EMPTY,
     NO_EPOCH,
     AppendAnswer,

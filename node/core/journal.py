@@ -10,7 +10,7 @@ from collections import deque
 
 from node.core.voting_events import Persist, ReplicaEffect, Saved, Send, TruncateTail
 from node.core.voting_log import Log, VoterSet
-from node.core.voting_messages import EMPTY, LogRecord, Mark, VotingMessage
+from proto.voting import EMPTY, LogRecord, Mark, VotingMessage
 
 
 class Journal:

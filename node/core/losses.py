@@ -1,4 +1,4 @@
-"""What is lost and comes back: runners that die, nodes that go, assignments that are handed back.
+"""What is lost and comes back: runners that die, nodes that go.
 
 The started test is the suspect and nobody else: it is retried alone once, and a second death is its
 verdict. Losing a node is no test's fault until it happens often.
@@ -7,13 +7,17 @@ verdict. Losing a node is no test's fault until it happens often.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Literal
 
 from node.core import records as rec
 from node.core.audit import Audit
+from node.core.desk import Desk
+from node.core.pieces import Piece
 from node.core.settings import CoreSettings
-from node.core.work import Assignment, Piece, Session, Work
+from node.core.work import Assignment, Session, Work
 from proto import messages as m
-from proto.messages import TestId
+from proto.messages import AssignmentId, TestId
 
 
 class Losses:
@@ -24,14 +28,17 @@ class Losses:
         audit: is told when its session ends.
     """
 
-    def __init__(self, settings: CoreSettings, record: Callable[[rec.AnyRecord], None], audit: Audit) -> None:
+    def __init__(
+        self, settings: CoreSettings, desk: Desk, record: Callable[[rec.AnyRecord], None], audit: Audit
+    ) -> None:
         self._settings = settings
+        self._desk = desk
         self._record = record
         self._audit = audit
 
     def ended(self, work: Work, session: Session, message: m.SessionEnded) -> None:
         """A runner is gone: its suspect is retried alone, the rest elsewhere; nobody else is blamed."""
-        work.sessions.pop(session.id, None)
+        self._close(work, session, f"{message.how} {message.message}".strip())
         if session.purpose == "audit":
             self._audit_ended(work, session, message)
             return
@@ -50,34 +57,35 @@ class Losses:
             elif work.start_failures > 2:
                 self._fail(work, "start", message)
                 return
-        for assignment in session.assignments.values():
+        for assignment in _selections_first(session):
             suspect = message.suspect if assignment.id == message.assignment else None
             collecting = message.collecting if assignment.id == message.assignment else ""
             self._put_back(work, assignment, suspect, collecting, message)
 
-    def node_lost(self, work: Work, session: Session) -> None:
-        """The session's node is gone: the loss is charged to the tests that ran."""
-        work.sessions.pop(session.id, None)
+    def node_lost(self, work: Work, session: Session, *, charged: bool) -> None:
+        """The session's node is gone. ``charged``: not in order, so the tests that ran may be at fault."""
+        self._close(work, session, f"node {session.node} was lost")
         if session.purpose == "audit":
             return
-        for assignment in session.assignments.values():
-            test = assignment.running
-            alone = False
-            if test is not None:
-                work.losses[test] = work.losses.get(test, 0) + 1
-                alone = work.losses[test] >= self._settings.losses_alone
-                if work.losses[test] >= self._settings.losses_most:
-                    name = self._module_of(work, assignment, test)
-                    self._verdict(
-                        work, name, test, "lost", f"its node was lost {work.losses[test]} times under it"
-                    )
-            self._requeue(work, assignment, test if alone else None)
+        for assignment in _selections_first(session):
+            test = assignment.running if charged else None
+            alone = test is not None and self._charge(work, session, assignment, test)
+            self.requeue(work, assignment, test if alone else None)
 
-    def handed_back(self, work: Work, session: Session, message: m.HandedBack) -> None:
-        """Not begun and will not be: it waits again."""
-        assignment = session.assignments.pop(message.assignment, None)
-        if assignment is not None:
-            self._requeue(work, assignment, None)
+    def _charge(self, work: Work, session: Session, assignment: Assignment, test: TestId) -> bool:
+        """Count the loss; whether the test runs alone from now on."""
+        name = self._module_of(work, assignment, test)
+        message = "its node was lost under it"
+        self._interrupted(work, name, test, "node", assignment.id, session.node, message)
+        losses = work.project.losses[name, test]
+        if losses >= self._settings.losses_most:
+            self._verdict(work, name, test, "lost", f"its node was lost {losses} times under it")
+        return losses >= self._settings.losses_alone
+
+    def _close(self, work: Work, session: Session, why: str) -> None:
+        self._desk.close(work, session, why)
+        for piece in reversed(work.queue.release(session.id)):
+            work.queue.requeue(replace(piece, owner=None, bound=False))
 
     def _put_back(
         self,
@@ -89,56 +97,87 @@ class Losses:
     ) -> None:
         if suspect is not None and message.how != "timeout":
             name = self._module_of(work, assignment, suspect)
-            if self._died_twice(work, name, suspect):
+            if self._died_twice(work, name, suspect, assignment, message.message):
                 self._verdict(work, name, suspect, "crashed", message.message, message.log)
                 suspect = None
         elif collecting:
             name = collecting
             test = TestId(name)
-            if message.how == "timeout" or self._died_twice(work, name, None):
+            if message.how == "timeout" or self._died_twice(work, name, test, assignment, message.message):
                 outcome: m.Outcome = "timeout" if message.how == "timeout" else "crashed"
                 self._verdict(
                     work, name, test, outcome, f"while it was collected: {message.message}", message.log
                 )
             else:
-                work.requeue(Piece(name, assignment.piece.select, alone=True))
+                work.queue.requeue(Piece(name, assignment.piece.select, alone=True))
             if name == assignment.piece.module:
                 return
-        self._requeue(work, assignment, suspect)
+        self.requeue(work, assignment, suspect)
 
-    def _died_twice(self, work: Work, module: str, test: TestId | None) -> bool:
-        key = (module, test)
-        work.deaths[key] = work.deaths.get(key, 0) + 1
-        return work.deaths[key] > 1
+    def _died_twice(
+        self, work: Work, module: str, test: TestId, assignment: Assignment, message: str
+    ) -> bool:
+        self._interrupted(work, module, test, "runner", assignment.id, "", message)
+        return work.project.deaths[module, test] > 1
 
-    def _requeue(self, work: Work, assignment: Assignment, alone: TestId | None) -> None:
+    def _interrupted(
+        self,
+        work: Work,
+        module: str,
+        test: TestId,
+        how: Literal["node", "runner"],
+        assignment: AssignmentId,
+        node: str,
+        message: str,
+    ) -> None:
+        evaluation, project = work.key
+        self._record(
+            rec.Interrupted(
+                evaluation=evaluation,
+                project=project,
+                module=module,
+                test=test,
+                how=how,
+                node=node,
+                assignment=assignment,
+                message=message,
+            )
+        )
+
+    def requeue(self, work: Work, assignment: Assignment, alone: TestId | None = None) -> None:
         """What has no outcome yet waits again; ``alone`` in a session of its own."""
         piece = assignment.piece
-        tests = work.project.modules
         if not piece.select and not work.project.module(piece.module).planned:
-            work.requeue(Piece(piece.module, alone=piece.alone))
+            work.queue.requeue(Piece(piece.module, alone=piece.alone))
             return
-        if piece.select:
-            left = [
-                test
-                for test in piece.select
-                if not any(
-                    test in mod.tests and (mod.tests[test].verdict or mod.tests[test].provisional)
-                    for mod in ([tests[piece.module]] if piece.module in tests else tests.values())
-                )
-            ]
-        else:
-            left = list(work.project.module(piece.module).missing())
         held = self._held_elsewhere(work, assignment)
-        left = [test for test in left if test not in held]
+        left = [test for test in self._without_outcome(work, piece) if test not in held]
         others = tuple(test for test in left if test != alone)
         if others:
-            work.requeue(Piece(piece.module, others))
+            owner = work.collectors.get(piece.module)
+            work.queue.requeue(Piece(piece.module, others, owner=owner, group=piece.group))
         if alone is not None and alone in left:
-            work.requeue(Piece(piece.module, (alone,), alone=True))
+            work.queue.requeue(Piece(piece.module, (alone,), alone=True))
+
+    def _without_outcome(self, work: Work, piece: Piece) -> tuple[TestId, ...]:
+        modules = work.project.modules
+        if not piece.select:
+            return work.project.module(piece.module).missing()
+        if piece.module:
+            among = [modules[piece.module]] if piece.module in modules else []
+        else:
+            among = list(modules.values())
+        done = {
+            test
+            for module in among
+            if module.counts.missing < module.counts.planned
+            for test, state in module.tests.items()
+            if state.verdict or state.provisional
+        }
+        return tuple(test for test in piece.select if test not in done)
 
     def _held_elsewhere(self, work: Work, assignment: Assignment) -> set[TestId]:
-        """Tests of the module that other pieces name (groups, suspects): they are not lost."""
+        """Tests of the module that other pieces name (groups, suspects, tails): they are not lost."""
         pieces = [piece for piece in work.queue if piece.module == assignment.piece.module]
         for session in work.sessions.values():
             others = (other for other in session.assignments.values() if other is not assignment)
@@ -202,7 +241,16 @@ class Losses:
         if message.how in ("died", "output") and message.suspect is not None and held is not None:
             # The next whole session goes on with what is left, without a suspect that died twice.
             name = self._module_of(work, held, message.suspect)
-            if self._died_twice(work, name, message.suspect):
+            if self._died_twice(work, name, message.suspect, held, message.message):
                 self._verdict(work, name, message.suspect, "crashed", message.message, message.log)
         elif message.how != "timeout" or message.collecting:
             self._audit.failed(work, message)
+
+
+def _selections_first(session: Session) -> list[Assignment]:
+    """Its assignments in the order in which they are put back, each before those put back earlier.
+
+    What names its tests (a group, a tail) goes first, so that the rest of its module leaves them out.
+    """
+    last_first = list(session.assignments.values())[::-1]
+    return sorted(last_first, key=lambda one: not one.piece.select)

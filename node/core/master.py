@@ -3,74 +3,108 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from typing import Literal
 
+from node.core import answers
 from node.core import effects as fx
 from node.core import events as ev
 from node.core import records as rec
-from node.core.answers import accepted, cancelling, health, known, refused
+from node.core.audit import Audit
+from node.core.checks import check, story
+from node.core.desk import Desk
 from node.core.evaluation import Ledger
+from node.core.failover import first_evaluation_after
+from node.core.flow import Flow
+from node.core.handbacks import Handbacks
+from node.core.holders import Holders
 from node.core.lifecycle import Lifecycle
+from node.core.limits import Limits
 from node.core.losses import Losses
 from node.core.membership import Roster
 from node.core.progress import Progress
+from node.core.reports import Reports
 from node.core.scheduler import Scheduler
 from node.core.settings import CoreSettings
-from node.core.work import Session, Work
+from node.core.stealing import Stealing
 from proto import messages as m
 from proto.messages import AnyMessage, AssignmentId
+from proto.voting import Epoch
+
+Why = Literal["left", "dead", "silent"]
 
 
 class Master:
     """Holds the cluster's truth while its epoch lasts.
 
     Ordering rule: what tells the outside of a record waits in ``_gated`` until it is committed.
+
+    Args:
+        epoch: of this reign; ``alone``: it began without the other voter's vote.
+        replayed: what is committed.
+        log: puts records into the replicated log; the position of the last, or None if this node may
+            not append any more (it is about to step down).
     """
 
-    def __init__(self, settings: CoreSettings, node: str, roster: Roster, epoch: int) -> None:
+    def __init__(
+        self,
+        settings: CoreSettings,
+        node: str,
+        epoch: Epoch,
+        replayed: ev.Replayed,
+        log: Callable[[tuple[rec.AnyRecord, ...]], int | None],
+        *,
+        alone: bool,
+        now: float,
+    ) -> None:
         self._settings = settings
         self._node = node
-        self._epoch = epoch
-        self.roster = roster
+        self.epoch = epoch
+        self._log = log
+        self.isolated = False
         self.ledger = Ledger()
+        for record in replayed.records:
+            self.ledger.apply(record)
+        self.roster = Roster(node, replayed.members)
         self._count = 0
-        self._highest = 0
-        self._position = 0
-        self._at = 0.0
-        self._since = 0.0
+        self._highest = first_evaluation_after(replayed.highest) - 1 if alone else replayed.highest
+        self._at = replayed.at
+        self._since = now
         self._records: list[rec.AnyRecord] = []
         self._waiting: list[fx.AnyEffect] = []
         self._gated: deque[tuple[int, list[fx.AnyEffect]]] = deque()
         self._cancel_tickets: dict[int, list[int]] = {}
-        self.lifecycle = Lifecycle(settings, self.ledger, self._record)
-        self._scheduler = Scheduler(roster, self._number)
-        self._progress = Progress(settings, self._scheduler, self._record, self._tell)
-        self._losses = Losses(settings, self._record, self._progress.audit)
-        self._where: dict[AssignmentId, tuple[int, int]] = {}
+        self.holders = Holders(settings, node, self.ledger, self.roster)
+        self._desk = desk = Desk()
+        self.lifecycle = Lifecycle(settings, self.ledger, desk, self._record)
+        limits = Limits(settings, desk, self.lifecycle, self._record)
+        scheduler = Scheduler(self.roster, desk, Stealing(settings), self._number)
+        audit = Audit(settings, self._record)
+        self._losses = Losses(settings, desk, self._record, audit)
+        handbacks = Handbacks(settings, desk, self._losses)
+        self._progress = Progress(desk, scheduler, self._losses, handbacks, self._record, self._tell)
+        self._flow = Flow(self.ledger, desk, self.lifecycle, limits, scheduler, audit, self._record)
+        self.reports = Reports(self.roster, self.ledger, desk, self.lifecycle, self._losses)
+        self.roster.awaited.update(member.node for member in replayed.members)
+        self._await_until = now + settings.await_seconds
+        self.lifecycle.hold()
 
-    # --- what happens -----------------------------------------------------------------------
-
-    def replay(self, event: ev.Replayed, now: float) -> None:
-        """Take the records of unfinished evaluations in; they are durable already."""
-        for record in event.records:
-            self.ledger.apply(record)
-        self._highest = event.highest
-        self._position = event.position
-        self._since = now
-        self._at = event.at
+    # --- submissions --------------------------------------------------------------------------
 
     def submit(self, event: ev.Submitted) -> list[fx.AnyEffect]:
-        """Give the submission its id, once it is durable."""
+        """Give the submission its id, once it is committed."""
         self._at = event.at
         repeated = self.ledger.requests.get(event.request)
         if repeated is not None:
-            self._waiting.append(accepted(event.ticket, repeated))
+            self._waiting.append(answers.accepted(event.ticket, repeated, self.holders.durability))
             return []
         if len(self.ledger.evaluations) >= self._settings.max_queue:
-            return [
-                refused(
-                    event.ticket, 429, "Queue full", f"{self._settings.max_queue} evaluations wait already"
-                )
-            ]
+            waiting = f"{self._settings.max_queue} evaluations wait already"
+            return [answers.refused(event.ticket, 429, "Queue full", waiting)]
+        packages = {source.package for source in event.sources if source.package}
+        if not self.holders.noted(packages, event.holders):
+            few = "too few of the nodes that hold the log could store the package: try again"
+            return [answers.refused(event.ticket, 503, "Not stored", few)]
         self._highest += 1
         self._record(
             rec.Accepted(
@@ -80,15 +114,16 @@ class Master:
                 name=event.name,
                 options=event.options,
                 projects=event.sources,
+                token=event.token,
             )
         )
-        self._waiting.append(accepted(event.ticket, self._highest))
+        self._waiting.append(answers.accepted(event.ticket, self._highest, self.holders.durability))
         return []
 
     def cloned(self, event: ev.Cloned | ev.CloneFailed) -> None:
         """A repository was fetched, or could not be."""
         record: rec.Fetched | rec.ProjectFailed
-        if isinstance(event, ev.Cloned):
+        if isinstance(event, ev.Cloned) and self.holders.noted({event.package}, event.holders):
             record = rec.Fetched(
                 evaluation=event.evaluation,
                 project=event.project,
@@ -96,6 +131,10 @@ class Master:
                 size=event.size,
                 notes=event.notes,
             )
+        elif isinstance(event, ev.Cloned):
+            # Not on enough disks: fetched once more when there are enough.
+            self.lifecycle.unfetched(event.evaluation, event.project)
+            return
         else:
             record = rec.ProjectFailed(
                 evaluation=event.evaluation,
@@ -106,21 +145,23 @@ class Master:
             )
         self.lifecycle.fetched(record)
 
-    def ask(self, event: ev.Asked, now: float) -> list[fx.AnyEffect]:
+    def ask(self, event: ev.Asked, now: float, connected: set[str]) -> list[fx.AnyEffect]:
         """Answer a question that needs live state, or carry out a decision."""
         query = event.query
         if isinstance(query, m.GetNetwork):
-            return [fx.Answer(ticket=event.ticket, status=200, body=self.roster.network())]
+            body: object = self.roster.network(connected)
+            return [fx.Answer(ticket=event.ticket, status=200, body=body)]
         if isinstance(query, m.GetHealth):
-            body = health(
-                self._settings, self._node, self._epoch, now - self._since, self.roster, self.ledger
+            body = answers.health(
+                self._settings, self.epoch, now - self._since, self.roster, self.ledger, self.holders
             )
             return [fx.Answer(ticket=event.ticket, status=200, body=body)]
         if isinstance(query, m.DrainNode):
             return self._drain(event.ticket, query.node)
         if isinstance(query, m.CancelEvaluation):
             return self._cancel(event.ticket, query.evaluation)
-        return [refused(event.ticket, 400, "Not understood", f"{type(query).__name__} is not for the core")]
+        what = type(query).__name__
+        return [answers.refused(event.ticket, 400, "Not understood", f"{what} is not for the core")]
 
     def committed(self, position: int) -> list[fx.AnyEffect]:
         """Everything up to ``position`` is durable: what waited for it may go out."""
@@ -129,115 +170,145 @@ class Master:
             effects += self._gated.popleft()[1]
         return effects
 
-    def lost(self, node: str) -> list[fx.AnyEffect]:
-        """A member's connection is gone: its work goes elsewhere."""
-        if not self.roster.leave(node):
+    def abandoned(self) -> list[fx.AnyEffect]:
+        """This reign is over: nobody knows what becomes of what was not committed; askers try again."""
+        waiting = [*self._waiting, *(effect for _, effects in self._gated for effect in effects)]
+        tickets = [effect.ticket for effect in waiting if isinstance(effect, fx.Answer)]
+        tickets += [ticket for asked in self._cancel_tickets.values() for ticket in asked]
+        return [answers.unsettled(ticket) for ticket in tickets]
+
+    # --- members ------------------------------------------------------------------------------
+
+    def greet(self, node: str) -> list[fx.AnyEffect]:
+        """A node is connected: it hears who is master, and answers with ``Join``."""
+        return [fx.Send(node=node, message=self._members())]
+
+    def bury(self, node: str, why: Why) -> list[fx.AnyEffect]:
+        """A member is gone for certain, or silent for so long that its work goes to others."""
+        if node == self._node or not self.roster.leave(node):
             return []
+        self.reports.forget(node)
+        self.holders.forget(node)
+        self._record(rec.Departed(node=node, why=why))
+        self._desk.wake()
         for work in self.lifecycle.works.values():
             for session in [session for session in work.sessions.values() if session.node == node]:
-                self._losses.node_lost(work, session)
-                self._where.pop(session.id, None)
-        return self._announce()
+                self._losses.node_lost(work, session, charged=why != "left")
+        return [fx.Say(text=f"{node} is a member no more: {why}"), *self.announce()]
 
-    def receive(self, node: str, message: AnyMessage) -> list[fx.AnyEffect]:
+    def receive(self, node: str, message: AnyMessage, incarnation: int, now: float) -> list[fx.AnyEffect]:
         """A message of a worker (or of this node's own worker side)."""
         if isinstance(message, m.Join):
-            self.roster.join(node, message)
-            # Its work was given to others when its connection was lost.
-            void = tuple(held for held in message.holding if held not in self._where)
-            return [
-                fx.Send(node=node, message=m.Welcome(cluster="", epoch=self._epoch, void=void)),
-                *self._announce(),
-            ]
-        if isinstance(message, m.Neighbours):
+            self.reports.begin(node, message)
+        elif isinstance(message, m.Held | m.HeldRun):
+            self.reports.take(node, message)
+        elif isinstance(message, m.Reported):
+            return self._joined(node, incarnation, now)
+        elif isinstance(message, m.Neighbours):
             self.roster.neighbours(node, message.addresses)
-            return []
-        if isinstance(message, m.Bye):
-            if node in self.roster and node != self._node:
+        elif isinstance(message, m.Leaving):
+            if node in self.roster:
                 self.roster.drain(node)
-            return []
-        return self._session_said(node, message)
-
-    def _session_said(self, node: str, message: AnyMessage) -> list[fx.AnyEffect]:
-        work, session = self._find(message)
-        if isinstance(message, m.Verdicts):
-            self._progress.verdicts(work, session, node, self.roster.address(node), message, self._at)
-            return []
-        if work is None or session is None:
-            return []
-        if isinstance(message, m.SessionOpened):
-            return self._progress.opened(work, session, message)
-        if isinstance(message, m.Listing):
-            session.listing.setdefault(message.module, []).extend(message.tests)
-        elif isinstance(message, m.Collected):
-            return self._progress.collected(work, session, message)
-        elif isinstance(message, m.Started):
-            assignment = session.assignments.get(message.assignment)
-            if assignment is not None:
-                assignment.running = message.test
-        elif isinstance(message, m.Done):
-            session.assignments.pop(message.assignment, None)
-        elif isinstance(message, m.HandedBack):
-            self._losses.handed_back(work, session, message)
-        elif isinstance(message, m.SessionEnded):
-            self._losses.ended(work, session, message)
+                self._desk.wake()
+        elif node in self.roster and node not in self.roster.awaited:
+            return self._progress.said(node, self.roster.address(node), message, self._at)
         return []
 
-    def _find(self, message: AnyMessage) -> tuple[Work | None, Session | None]:
-        """The work and session a message is about; sessions are few, so a walk will do."""
-        key = getattr(message, "session", None)
-        assignment = getattr(message, "assignment", None)
-        for work in self.lifecycle.works.values():
-            for session in work.sessions.values():
-                if session.id == key or (key is None and assignment in session.assignments):
-                    return work, session
-        return None, None
+    def _joined(self, node: str, incarnation: int, now: float) -> list[fx.AnyEffect]:
+        report = self.reports.complete(node)
+        if report is None:
+            return []
+        join = report.join
+        joined = rec.Joined(
+            node=node,
+            address=join.address,
+            incarnation=incarnation,
+            slots=join.slots,
+            alone=join.alone,
+            isolation=join.isolation,
+        )
+        same_process = self.roster.incarnation(node) == incarnation
+        void = self.reports.settle(node, report, same_process=same_process, now=now)
+        self.roster.awaited.discard(node)
+        self._desk.wake()
+        self.holders.changed()
+        new = not self.roster.knows(joined)
+        if new:
+            self._record(joined)
+            self.roster.join(joined)
+        if join.draining:
+            self.roster.drain(node)
+        welcome = m.Welcome(cluster="", epoch=self.epoch.counter, void=tuple(void))
+        return [fx.Send(node=node, message=welcome), *(self.announce() if new else [])]
 
-    # --- what follows -----------------------------------------------------------------------
+    def tick(self, now: float) -> list[fx.AnyEffect]:
+        """Members of a former reign that have not been heard of within the limit are not waited for."""
+        effects: list[fx.AnyEffect] = []
+        if now >= self._await_until and not self.isolated:
+            for node in sorted(self.roster.awaited - {self._node}):
+                effects += self.bury(node, "silent")
+        return effects
 
-    def advance(self, now: float, at: float) -> list[fx.AnyEffect]:
+    def next_deadline(self) -> float | None:
+        """When ``tick`` has something to do."""
+        return self._await_until if self.roster.awaited - {self._node} and not self.isolated else None
+
+    # --- what follows -------------------------------------------------------------------------
+
+    def advance(self, now: float, at: float, connected: set[str]) -> list[fx.AnyEffect]:
         """Everything that can be decided now; called after each event."""
         self._at = max(self._at, at)
-        effects = self.lifecycle.fetch()
-        works = self.lifecycle.start(now, self._at)
-        effects += self._scheduler.schedule(works)
-        for work in works:
-            if work.sessions and work.evaluation.state == "preparing":
-                self._record(rec.Began(evaluation=work.evaluation.id, state="running", at=self._at))
-            effects += self._progress.audit.advance(work, now, self._scheduler.give)
-        self.lifecycle.end_projects(self._at, self._progress.audit.settle, self._scheduler.audit_due)
-        effects += self.lifecycle.limits(self._at)
-        self._where = {
-            assignment: work.key
-            for work in self.lifecycle.works.values()
-            for session in work.sessions.values()
-            for assignment in session.assignments
-        }
+        effects: list[fx.AnyEffect] = []
+        if not self.isolated:
+            effects += self.holders.equip(connected)
+            if not self.roster.awaited:
+                self.lifecycle.release(now)
+            effects += self._flow.advance(now, self._at)
         return effects + self._append()
+
+    def recalled(self, event: ev.Recalled) -> None:
+        """A question about a project's history was answered."""
+        self._flow.recalled(event)
+
+    def validate(self) -> None:
+        """Check everything against everything; for tests.
+
+        Raises:
+            AssertionError: it does not agree; the message ends with the project's story.
+        """
+        check(self._desk, self.ledger, self.roster)
+
+    def story(self, evaluation: int) -> str:
+        """What happened to the sessions and assignments of an evaluation, one line each."""
+        return story(self._desk, evaluation)
 
     def _append(self) -> list[fx.AnyEffect]:
         """Hand the new records to the log, and hold back what tells of them."""
         for evaluation in [e for e in self._cancel_tickets if e not in self.ledger.evaluations]:
             for ticket in self._cancel_tickets.pop(evaluation):
-                self._waiting.append(known(ticket, evaluation, "cancelled"))
-        waiting, self._waiting = self._waiting, []
-        if not self._records:
-            if not waiting:
+                self._waiting.append(answers.known(ticket, evaluation, "cancelled"))
+        if self._records:
+            records, self._records = self._records, []
+            position = self._log(tuple(part for record in records for part in rec.parts(record)))
+            if position is None:
+                # About to step down: ``abandoned`` tells those who wait.
                 return []
-            if not self._gated:
-                return waiting
-            self._gated[-1][1].extend(waiting)
-            return []
-        records, self._records = tuple(self._records), []
-        self._position += len(records)
-        self._gated.append((self._position, waiting))
-        return [fx.Append(records=records, position=self._position)]
+            self._gated.append((position, self._waiting))
+        elif self._gated:
+            self._gated[-1][1].extend(self._waiting)
+        else:
+            waiting, self._waiting = self._waiting, []
+            return waiting
+        self._waiting = []
+        return []
 
     def _cancel(self, ticket: int, evaluation: int) -> list[fx.AnyEffect]:
         if evaluation not in self.ledger.evaluations:
-            return [cancelling(ticket, evaluation)]
+            return [answers.cancelling(ticket, evaluation)]
         self._cancel_tickets.setdefault(evaluation, []).append(ticket)
         self.lifecycle.cancelling.add(evaluation)
+        self._desk.wake()
+        self._desk.wake()
         effects: list[fx.AnyEffect] = []
         for key, work in list(self.lifecycle.works.items()):
             if key[0] == evaluation:
@@ -254,24 +325,25 @@ class Master:
     def _drain(self, ticket: int, name: str) -> list[fx.AnyEffect]:
         node = self.roster.find(name)
         if node is None:
-            return [refused(ticket, 404, "Unknown node", f"no node {name} is a member")]
-        if node == self._node:
-            return [
-                refused(ticket, 409, "Not drained", "the master cannot be drained while it is the master")
-            ]
+            return [answers.refused(ticket, 404, "Unknown node", f"no node {name} is a member")]
         self.roster.drain(node)
+        self._desk.wake()
         return [
             fx.Answer(ticket=ticket, status=202, body={"node": node, "state": "draining"}),
             fx.Send(node=node, message=m.Drain()),
         ]
 
-    def _announce(self) -> list[fx.AnyEffect]:
-        message = self.roster.message(self._epoch)
-        return [fx.Send(node=node, message=message) for node in self.roster.nodes() if node != self._node]
+    def announce(self) -> list[fx.AnyEffect]:
+        """Tell every member who is one, and who holds the log."""
+        message = self._members()
+        return [fx.Send(node=node, message=message) for node in self.roster.nodes()]
+
+    def _members(self) -> m.Members:
+        return self.roster.message(self.epoch.counter, self.holders.voters)
 
     def _number(self) -> AssignmentId:
         self._count += 1
-        return AssignmentId(self._epoch, self._node, self._count)
+        return AssignmentId(self.epoch.counter, self.epoch.node, self._count)
 
     def _record(self, record: rec.AnyRecord) -> None:
         self.ledger.apply(record)

@@ -11,7 +11,7 @@ from node.core.journal import Journal
 from node.core.peers import Peers
 from node.core.timing import Timing
 from node.core.voting_log import VoterSet
-from node.core.voting_messages import AppendAnswer, Epoch, LogRecord
+from proto.voting import AppendAnswer, Epoch, LogRecord
 
 READY_LAG = 200
 """A node this close to the end of the log is caught up: it may become a voter."""

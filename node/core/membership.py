@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 
-from proto.messages import Join, Member, Members
+import msgspec
+
+from node.core.records import Joined
+from proto.messages import Member, Members
 
 
 @dataclass(frozen=True)
@@ -16,38 +20,64 @@ class Slot:
 
 
 class Roster:
-    """Live members. The master itself is the first.
+    """Live members in the order in which they joined, the master among them.
 
     Args:
-        slots: of the master; ``alone`` is how many it has while no worker is a member.
+        node: the master.
+        members: as the log has them.
     """
 
-    def __init__(self, node: str, address: str, slots: int, alone: int, isolation: str) -> None:
+    def __init__(self, node: str, members: Iterable[Joined] = ()) -> None:
         self.node = node
-        self._alone = alone
-        self._slots = slots
-        self._members: dict[str, Member] = {
-            node: Member(node=node, address=address, slots=slots, isolation=isolation)
-        }
+        self._members: dict[str, Member] = {}
+        self.awaited: set[str] = set()
+        """Members of a former reign that have not reported to this master yet: nothing is dealt to them."""
+        for joined in members:
+            self.join(joined)
 
-    def join(self, node: str, join: Join) -> None:
-        """A node is a member from now on."""
-        self._members[node] = Member(
-            node=node, address=join.address, slots=join.slots, isolation=join.isolation
+    def join(self, joined: Joined) -> None:
+        """A node is a member from now on, or is one with other words."""
+        before = self._members.get(joined.node)
+        self._members[joined.node] = Member(
+            node=joined.node,
+            address=joined.address,
+            slots=joined.slots,
+            alone=joined.alone,
+            isolation=joined.isolation,
+            incarnation=joined.incarnation,
+            neighbours=before.neighbours if before is not None else (),
+        )
+
+    def knows(self, joined: Joined) -> bool:
+        """Whether the roster says the same of this node already."""
+        member = self._members.get(joined.node)
+        return member is not None and (
+            (member.address, member.incarnation, member.slots, member.alone, member.isolation)
+            == (joined.address, joined.incarnation, joined.slots, joined.alone, joined.isolation)
         )
 
     def leave(self, node: str) -> bool:
         """A node is gone; whether it was a member."""
+        self.awaited.discard(node)
         return self._members.pop(node, None) is not None
+
+    def incarnation(self, node: str) -> int:
+        """The member's process, or -1."""
+        member = self._members.get(node)
+        return member.incarnation if member is not None else -1
+
+    def able(self) -> list[str]:
+        """Members that could hold the log: all that do not drain, by join."""
+        return [member.node for member in self._members.values() if not member.draining]
 
     def drain(self, node: str) -> None:
         """A node takes no more work."""
-        self._members[node] = _replace(self._members[node], draining=True)
+        self._members[node] = msgspec.structs.replace(self._members[node], draining=True)
 
     def neighbours(self, node: str, addresses: tuple[str, ...]) -> None:
         """What a node says it is connected to."""
         if node in self._members:
-            self._members[node] = _replace(self._members[node], neighbours=addresses)
+            self._members[node] = msgspec.structs.replace(self._members[node], neighbours=addresses)
 
     def find(self, name: str) -> str | None:
         """The node with this id or address."""
@@ -67,7 +97,9 @@ class Roster:
     def slots(self) -> list[Slot]:
         """All slots that may be given work, one of each node in turn."""
         counts = {
-            member.node: self._count(member) for member in self._members.values() if not member.draining
+            member.node: self._count(member)
+            for member in self._members.values()
+            if not member.draining and member.node not in self.awaited
         }
         deepest = max(counts.values(), default=0)
         return [
@@ -76,42 +108,36 @@ class Roster:
 
     def _count(self, member: Member) -> int:
         if member.node == self.node and len(self._members) == 1:
-            return max(member.slots, self._alone)
+            return max(member.slots, member.alone)
         return member.slots
 
-    def message(self, epoch: int) -> Members:
+    def message(self, epoch: int, voters: tuple[str, ...]) -> Members:
         """The roster as it is told to every member."""
-        return Members(epoch=epoch, members=tuple(self._members.values()))
+        return Members(epoch=epoch, members=tuple(self._members.values()), voters=voters)
 
     def nodes(self) -> list[str]:
-        """Ids of the members, the master first."""
+        """Ids of the members, by join."""
         return list(self._members)
 
     def addresses(self) -> dict[str, str]:
         """Node id -> address."""
         return {member.node: member.address for member in self._members.values()}
 
-    def network(self) -> dict[str, list[str]]:
-        """Address -> addresses it is connected to right now: the master's star and what nodes report."""
-        own = self._members[self.node].address
-        live = {member.address for member in self._members.values()}
-        edges: dict[str, dict[str, None]] = {address: {} for address in self.addresses().values()}
-        for member in self._members.values():
-            told = {own, *member.neighbours} if member.address != own else set(member.neighbours)
-            for other in sorted(told & live - {member.address}):
-                edges[member.address][other] = None
-                edges[other][member.address] = None
-        return {address: list(others) for address, others in edges.items()}
+    def network(self, connected: Set[str]) -> dict[str, list[str]]:
+        """Address -> addresses it is connected to right now: what the nodes report, and what the master
+        sees itself (``connected``: node ids)."""
+        addresses = self.addresses()
+        edges: dict[str, dict[str, None]] = {address: {} for address in addresses.values()}
 
+        def join(one: str, other: str) -> None:
+            if one != other and one in edges and other in edges:
+                edges[one][other] = edges[other][one] = None
 
-def _replace(
-    member: Member, *, draining: bool | None = None, neighbours: tuple[str, ...] | None = None
-) -> Member:
-    return Member(
-        node=member.node,
-        address=member.address,
-        slots=member.slots,
-        isolation=member.isolation,
-        neighbours=member.neighbours if neighbours is None else neighbours,
-        draining=member.draining if draining is None else draining,
-    )
+        own = addresses.get(self.node, "")
+        for node, member in self._members.items():
+            if node in connected:
+                join(own, member.address)
+            if node in connected or node == self.node:
+                for other in member.neighbours:
+                    join(member.address, other)
+        return {address: sorted(others) for address, others in edges.items()}

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from node.core.failover import Witness
 from node.core.journal import Journal
-from node.core.voting_messages import AppendAnswer, AppendEntries, Epoch, InstallSnapshot
+from proto.voting import AppendAnswer, AppendEntries, Epoch, InstallSnapshot
 
 IN_FLIGHT = 2_000
 """Records sent to one peer and not yet answered for; the rest waits for the answer."""

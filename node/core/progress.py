@@ -6,18 +6,24 @@ from collections.abc import Callable
 
 from node.core import effects as fx
 from node.core import records as rec
-from node.core.audit import Audit
+from node.core.desk import Desk
+from node.core.handbacks import Handbacks
+from node.core.losses import Losses
+from node.core.pieces import Piece
 from node.core.scheduler import Scheduler
-from node.core.settings import SELECT_MOST, CoreSettings
-from node.core.work import Assignment, Piece, Session, Work
+from node.core.settings import SELECT_MOST
+from node.core.work import Assignment, Session, Work
 from proto import messages as m
-from proto.messages import TestId, Verdict
+from proto.messages import AnyMessage, TestId, Verdict
 
 FAILING = ("failed", "error")
 
 
 class Progress:
     """Handles the messages of sessions.
+
+    An event marks its project as touched only if it changes what can be dealt, opened or ended. A
+    verdict seldom does, which is why it costs the same in a project of any size.
 
     Args:
         record: makes a record part of the state and of the log.
@@ -26,49 +32,85 @@ class Progress:
 
     def __init__(
         self,
-        settings: CoreSettings,
+        desk: Desk,
         scheduler: Scheduler,
+        losses: Losses,
+        handbacks: Handbacks,
         record: Callable[[rec.AnyRecord], None],
-        answer: Callable[[str, m.AnyMessage], None],
+        answer: Callable[[str, AnyMessage], None],
     ) -> None:
-        self._settings = settings
+        self._desk = desk
         self._scheduler = scheduler
+        self._losses = losses
+        self._handbacks = handbacks
         self._record = record
         self._answer = answer
-        self.audit = Audit(settings, record)
 
-    def opened(self, work: Work, session: Session, message: m.SessionOpened) -> list[fx.AnyEffect]:
-        """The runner is up: the first one's module list is the plan's."""
+    def said(self, node: str, address: str, message: AnyMessage, at: float) -> list[fx.AnyEffect]:
+        """A message of a session of ``node``, whose address is ``address``; ``at`` is Unix time."""
+        work, session = self._desk.find(message)
+        if isinstance(message, m.Verdicts):
+            self._verdicts(work, session, node, address, message, at)
+            return []
+        if work is None or session is None:
+            return []
+        if isinstance(message, m.Started):
+            assignment = session.assignments.get(message.assignment)
+            if assignment is not None:
+                assignment.running = message.test
+        elif isinstance(message, m.Listing):
+            if session.opened:
+                return []
+            session.listing.setdefault(message.module, []).extend(message.tests)
+        elif isinstance(message, m.SessionOpened):
+            return self._opened(work, session, message)
+        elif isinstance(message, m.Collected):
+            return self._collected(work, session, message)
+        elif isinstance(message, m.Done):
+            self._desk.drop(work, session, message.assignment, "is done")
+        elif isinstance(message, m.HandedBack):
+            self._handbacks.take(work, session, message)
+        elif isinstance(message, m.SessionEnded):
+            self._losses.ended(work, session, message)
+        return []
+
+    def _opened(self, work: Work, session: Session, message: m.SessionOpened) -> list[fx.AnyEffect]:
+        """The runner is up: the first one's module list is the plan's. It may be said again."""
+        if session.opened:
+            return []
         session.opened = True
-        evaluation, project = work.key
+        self._desk.touch(work)
         if session.purpose == "audit":
             return []
         if not work.project.listed:
-            self._record(
-                rec.Listed(
-                    evaluation=evaluation,
-                    project=project,
-                    modules=message.modules,
-                    command=message.command,
-                    versions=message.versions,
-                    mode=session.mode,
-                    notes=message.notes,
-                )
-            )
-            work.split = session.mode == "lazy"
-            if session.mode == "whole":
-                self._plan_whole(work, session)
-            else:
-                work.queue.extend(Piece(name) for name in message.modules)
+            self._list(work, session, message)
         if session.purpose == "alone":
             # The piece was held for this session; its assignment id is the session's own.
-            held = session.assignments.pop(session.id)
+            held = self._desk.drop(work, session, session.id, "has its session")
             session.closing = True
-            return [
-                self._scheduler.give(session, held.piece),
-                fx.Send(node=session.node, message=m.CloseSession(session=session.id)),
-            ]
+            closed = fx.Send(node=session.node, message=m.CloseSession(session=session.id))
+            return [closed] if held is None else [self._scheduler.give(work, session, held.piece), closed]
         return []
+
+    def _list(self, work: Work, session: Session, message: m.SessionOpened) -> None:
+        evaluation, project = work.key
+        self._record(
+            rec.Listed(
+                evaluation=evaluation,
+                project=project,
+                modules=message.modules,
+                command=message.command,
+                versions=message.versions,
+                mode=session.mode,
+                notes=message.notes,
+            )
+        )
+        work.split = session.mode == "lazy"
+        if session.mode == "whole":
+            self._plan_whole(work, session)
+        else:
+            work.queue.extend(Piece(name) for name in message.modules)
+            self._scheduler.arrange(work)
 
     def _plan_whole(self, work: Work, session: Session) -> None:
         evaluation, project = work.key
@@ -79,33 +121,42 @@ class Progress:
         for start in range(0, len(selected), SELECT_MOST):
             work.queue.append(Piece("", tuple(selected[start : start + SELECT_MOST])))
 
-    def collected(self, work: Work, session: Session, message: m.Collected) -> list[fx.AnyEffect]:
+    def _collected(self, work: Work, session: Session, message: m.Collected) -> list[fx.AnyEffect]:
         """The tests of a module, planned before the first of them runs."""
         assignment = session.assignments.get(message.assignment)
         if assignment is None:
             return []
-        effects: list[fx.AnyEffect] = []
+        assignment.collected = message.last
+        if assignment.piece.select:
+            self._desk.touch(work)  # who lent these tests may end
+            return []
         evaluation, project = work.key
         module = work.project.module(message.module)
-        if not assignment.piece.select:
-            fresh = tuple(test for test in message.tests if test not in module.tests)
-            if fresh or not module.planned:
-                self._record(
-                    rec.Planned(evaluation=evaluation, project=project, module=message.module, tests=fresh)
-                )
-            assignment.left = (assignment.left or 0) + len(message.tests)
-        for group, tests in message.groups.items():
-            if assignment.piece.select:
+        work.collectors[message.module] = session.id
+        fresh = tuple(test for test in message.tests if test not in module.tests)
+        if fresh or not module.planned:
+            self._record(
+                rec.Planned(evaluation=evaluation, project=project, module=message.module, tests=fresh)
+            )
+        waiting = sum(not module.tests[test].seen for test in message.tests)
+        assignment.left = (assignment.left or 0) + waiting
+        if assignment.left <= 1 or message.groups:
+            self._desk.touch(work)
+        effects: list[fx.AnyEffect] = []
+        for group, named in message.groups.items():
+            unseen = [test for test in named if not module.tests[test].seen]
+            assignment.left -= len(unseen)
+            # Said again after a broken connection, some may have been placed already.
+            tests = tuple(test for test in unseen if not work.placed(test))
+            if not tests:
                 continue
-            owner = work.groups.setdefault(group, session.id)
-            owning = work.sessions.get(owner, session)
-            owning = session if owning.closing else owning
-            work.groups[group] = owning.id
-            assignment.left = (assignment.left or 0) - len(tests)
-            effects.append(self._scheduler.give(owning, Piece(message.module, tests)))
+            owner = self._desk.session(work.groups.get(group)) or session
+            owner = session if owner.closing or owner.purpose != "main" else owner
+            piece = Piece(message.module, tests, owner=owner.id, bound=True, group=group)
+            effects += [self._scheduler.give(work, owner, part) for part in piece.cut()]
         return effects
 
-    def verdicts(
+    def _verdicts(
         self,
         work: Work | None,
         session: Session | None,
@@ -118,13 +169,17 @@ class Progress:
         upto = message.first + len(message.verdicts)
         assignment = session.assignments.get(message.assignment) if session is not None else None
         superseded: list[int] = []
-        for number, verdict in enumerate(message.verdicts, message.first):
-            if work is None or session is None or assignment is None:
-                superseded.append(number)
-            elif number >= assignment.next:
-                if not self._take(work, session, assignment, address, verdict, at):
-                    superseded.append(number)
-                assignment.next = number + 1
+        if work is None or session is None or assignment is None:
+            superseded += range(message.first, upto)
+        else:
+            before = assignment.left
+            for number, verdict in enumerate(message.verdicts, message.first):
+                if number >= assignment.next:
+                    if not self._take(work, session, assignment, address, verdict, at):
+                        superseded.append(number)
+                    assignment.next = number + 1
+            if before is not None and before > 1 and (assignment.left or 0) <= 1:
+                self._desk.touch(work)  # its session is about to run dry
         self._answer(node, m.Answered(assignment=message.assignment, upto=upto, superseded=tuple(superseded)))
 
     def _take(
@@ -132,9 +187,14 @@ class Progress:
     ) -> bool:
         name = verdict.module or assignment.piece.module
         state = work.project.module(name).tests.get(verdict.test)
+        if state is not None and state.seen and state.assignment == assignment.id:
+            # Recorded under a former master, or before a connection broke.
+            return True
         if assignment.left is not None:
             assignment.left -= 1
         assignment.running = None
+        assignment.ran += 1
+        assignment.seconds += verdict.seconds
         if state is not None and state.verdict is not None:
             return False
         evaluation, project = work.key
@@ -145,7 +205,8 @@ class Progress:
             state = work.project.module(name).tests[verdict.test]
         confirming = session.purpose == "audit"
         failing = verdict.outcome in FAILING
-        final = confirming or not (failing and work.split)
+        if failing or verdict.outcome == "timeout":
+            self._desk.touch(work)  # it may be one too many, and it may have to be confirmed
         self._record(
             rec.Attempted(
                 evaluation=evaluation,
@@ -153,7 +214,7 @@ class Progress:
                 module=name,
                 test=verdict.test,
                 outcome=verdict.outcome,
-                final=final,
+                final=confirming or not (failing and work.split),
                 node=address,
                 assignment=assignment.id,
                 at=at,

@@ -40,6 +40,8 @@ class Accepted(Record, frozen=True, kw_only=True):
     name: str = ""
     options: Options = Options()
     projects: tuple[Source, ...] = ()
+    token: bool = False
+    """Whether a token for private repositories came with it; the token itself is in memory only."""
 
 
 class Fetched(Record, frozen=True, kw_only=True):
@@ -103,6 +105,19 @@ class Attempted(Record, frozen=True, kw_only=True):
     unconfirmed: bool = False
 
 
+class Interrupted(Record, frozen=True, kw_only=True):
+    """A test began and its node, or its runner, was lost under it: an attempt without an outcome."""
+
+    project: int
+    module: str
+    test: TestId
+    how: Literal["node", "runner"]
+    node: str = ""
+    assignment: AssignmentId | None = None
+    at: float = 0.0
+    message: str = ""
+
+
 class Settled(Record, frozen=True, kw_only=True):
     """An attempt recorded before becomes the verdict as it stands (confirmation ran out of its
     budget, or a crash was seen twice)."""
@@ -148,6 +163,24 @@ class Audited(Record, frozen=True, kw_only=True):
     dependent: bool
 
 
+class Joined(Record, frozen=True, kw_only=True):
+    """A node is a member of the cluster, in the order of these records."""
+
+    node: str
+    address: str
+    incarnation: int
+    slots: int
+    alone: int = 0
+    isolation: str = "process"
+
+
+class Departed(Record, frozen=True, kw_only=True):
+    """A node is a member no more."""
+
+    node: str
+    why: Literal["left", "dead", "silent"]
+
+
 AnyRecord: TypeAlias = (
     Accepted
     | Fetched
@@ -155,15 +188,33 @@ AnyRecord: TypeAlias = (
     | Listed
     | Planned
     | Attempted
+    | Interrupted
     | Settled
     | ProjectEnded
     | Began
     | Ended
     | Audited
+    | Joined
+    | Departed
 )
+
+PLANNED_MOST = 2000
+"""Tests in one ``Planned`` record: a record must fit into a message to the backups with room to spare."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[AnyRecord] = msgspec.msgpack.Decoder(AnyRecord)
+
+
+def parts(record: AnyRecord) -> tuple[AnyRecord, ...]:
+    """The record, or several that say the same and are small enough to be sent."""
+    if not isinstance(record, Planned) or len(record.tests) <= PLANNED_MOST:
+        return (record,)
+    return tuple(
+        msgspec.structs.replace(
+            record, tests=record.tests[start : start + PLANNED_MOST], replaces=record.replaces and not start
+        )
+        for start in range(0, len(record.tests), PLANNED_MOST)
+    )
 
 
 def encode(record: AnyRecord) -> bytes:

@@ -30,7 +30,7 @@ from node.core.voting_events import (
     VotersChanged,
 )
 from node.core.voting_log import VoterSet
-from node.core.voting_messages import (
+from proto.voting import (
     AppendAnswer,
     AppendEntries,
     Epoch,
@@ -87,6 +87,10 @@ class Replica:
         """Whether this node may answer reads: acting master with a majority in contact."""
         mastery = self._roles.mastery
         return mastery is not None and mastery.announced and mastery.serving(now)
+
+    def believes_dead(self, node: str) -> bool:
+        """Whether there is evidence against the newest process of the node that is known."""
+        return self._witness.is_dead(node)
 
     def next_deadline(self) -> float | None:
         """When to post the next ``Tick``."""

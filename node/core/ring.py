@@ -27,7 +27,7 @@ from node.core.ring_events import (
     Tick,
 )
 from node.core.timing import Timing
-from node.core.voting_messages import (
+from proto.voting import (
     Evidence,
     RingMessage,
     RingPing,
@@ -72,10 +72,19 @@ class Ring:
     def successor(self) -> str:
         """The node this one pings: the next on the ring that is not proven dead; empty when alone."""
         for node in self._order[1:]:
-            watch = self._watches.get(node)
-            if watch is not None and watch.buried < watch.incarnation:
+            if node in self._watches and not self.is_dead(node):
                 return node
         return ""
+
+    def silence(self, node: str, now: float) -> float:
+        """Seconds since the node was heard; infinite for one that is not watched."""
+        watch = self._watches.get(node)
+        return now - watch.heard if watch is not None else float("inf")
+
+    def is_dead(self, node: str) -> bool:
+        """Whether there is evidence against the newest process of the node that is known."""
+        watch = self._watches.get(node)
+        return watch is not None and watch.buried >= watch.incarnation
 
     def next_deadline(self) -> float | None:
         """When to post the next ``Tick``; None when alone."""

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from node.core.voting_messages import RingMessage
+from proto.voting import RingMessage
 
 
 class Neighbour(Struct, frozen=True, kw_only=True):

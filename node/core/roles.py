@@ -11,7 +11,7 @@ from node.core.journal import Journal
 from node.core.mastery import Mastery
 from node.core.timing import Timing
 from node.core.voting_events import BecomeMaster, Isolation, StepDown
-from node.core.voting_messages import (
+from proto.voting import (
     AppendAnswer,
     AppendEntries,
     Evidence,

@@ -24,6 +24,16 @@ class CoreSettings(Struct, frozen=True, kw_only=True):
     """... and so often: it ends ``lost``."""
     drain_seconds: float = 30.0
     """A draining worker lets running tests end for so long."""
+    await_seconds: float = 5.0
+    """A new master deals what was planned before only after every member of the former reign has
+    reported, or after so long. Short values run tests a second time that a slow member still runs."""
+    replicas: int = 1
+    """Losses that the log should survive: 2 x ``replicas`` + 1 nodes hold it, as there are nodes."""
+    steal_least: float = 0.5
+    """A running module is asked for its tail only if its tests will take so long. Small values split
+    modules for less than it costs to import them twice."""
+    steal_open: float = 3.0
+    """... and a free slot starts a session for nothing but that only if they will take so long."""
     isolation: str = "process"
 
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from node.core.voting_messages import EMPTY, Epoch, LogRecord, Mark, VotingMessage
+from proto.voting import EMPTY, Epoch, LogRecord, Mark, VotingMessage
 
 
 class Saved(Struct, frozen=True, kw_only=True):

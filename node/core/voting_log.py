@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from node.core.voting_messages import EMPTY, Epoch, LogRecord, Mark
+from proto.voting import EMPTY, Epoch, LogRecord, Mark
 
 VoterSet = tuple[str, ...]
 

@@ -1,29 +1,24 @@
 """What is in hand for one project: pieces that wait, sessions, assignments. Never logged.
 
-After a restart it is made anew from the ledger; the workers' slots are empty then.
+A new master makes it anew from the ledger and from what the workers report.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 from node.core.evaluation import Evaluation, Project
+from node.core.pieces import Piece, Pieces
 from proto.messages import AssignmentId, TestId
 
-
-@dataclass(frozen=True)
-class Piece:
-    """A module, or some of its tests, for one session. An empty module means: wherever they are."""
-
-    module: str
-    select: tuple[TestId, ...] = ()
-    alone: bool = False
-    """In a fresh session of its own: it is suspected of killing its runner."""
+STORY_LINES = 200
+"""Lines of a project's story that are kept."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Assignment:
     """A piece given to a session."""
 
@@ -34,9 +29,30 @@ class Assignment:
     left: int | None = None
     """Tests without a verdict; None until the module was collected."""
     running: TestId | None = None
+    collected: bool = False
+    """The session has said which of the tests it knows."""
+    ran: int = 0
+    seconds: float = 0.0
+    """Of the ``ran`` tests that have a verdict."""
+    asked: bool = False
+    """Its session was asked to give it, or its tail, back, and has not answered."""
+    refused: float | None = None
+    """Expected seconds when its session would not give its tail; asked again when they have doubled."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether a test of it has started."""
+        return self.running is not None or self.ran > 0
+
+    @property
+    def expected(self) -> float | None:
+        """Seconds that the tests left will take, from those that ran; None while none has."""
+        if self.left is None or not self.ran:
+            return None
+        return self.left * self.seconds / self.ran
 
 
-@dataclass
+@dataclass(eq=False)
 class Session:
     """One pytest session on one slot of one node."""
 
@@ -53,18 +69,18 @@ class Session:
     listing: dict[str, list[TestId]] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(eq=False)
 class Work:
-    """The scheduling state of one project that is being run."""
+    """The scheduling state of one project that is being run.
+
+    Sessions and assignments come and go through ``Desk`` only, which knows where each is.
+    """
 
     evaluation: Evaluation
     project: Project
     mode: Literal["lazy", "whole"] | None = None
-    queue: deque[Piece] = field(default_factory=deque)
+    queue: Pieces = field(default_factory=Pieces)
     sessions: dict[AssignmentId, Session] = field(default_factory=dict)
-    losses: dict[TestId, int] = field(default_factory=dict)
-    deaths: dict[tuple[str, TestId | None], int] = field(default_factory=dict)
-    """Runner deaths by (module, test); test None: while the module was collected."""
     start_failures: int = 0
     audit_tries: int = 0
     audit_deadline: float | None = None
@@ -75,7 +91,15 @@ class Work:
     split: bool = False
     groups: dict[str, AssignmentId] = field(default_factory=dict)
     """xdist_group -> the session that runs it."""
+    collectors: dict[str, AssignmentId] = field(default_factory=dict)
+    """Module -> the session that collected it first: its ids are those of the plan."""
+    strangers: dict[str, int] = field(default_factory=dict)
+    """Module -> sessions that were given it and did not know it."""
+    expected: dict[str, float] = field(default_factory=dict)
+    """Module -> seconds its tests took the last time."""
     notes: list[str] = field(default_factory=list)
+    story: deque[str] = field(default_factory=lambda: deque(maxlen=STORY_LINES))
+    """What happened to sessions and assignments, for error messages."""
 
     @property
     def key(self) -> tuple[int, int]:
@@ -95,6 +119,27 @@ class Work:
             if session.purpose != "audit"
         )
 
-    def requeue(self, piece: Piece) -> None:
-        """Put a piece back, before what was not dealt yet; suspects go first of all."""
-        self.queue.appendleft(piece)
+    def placed(self, test: TestId) -> bool:
+        """Whether a piece that waits or is in hand names this test."""
+        return any(test in piece.select for piece in (*self.queue, *self._in_hand()))
+
+    def refill(self) -> None:
+        """Queue what has no outcome and is not in hand: the plan as the ledger has it."""
+        self.queue.clear()
+        if not self.project.listed:
+            return
+        pieces = list(self._in_hand())
+        whole = {piece.module for piece in pieces if not piece.select}
+        selected = {test for piece in pieces for test in piece.select}
+        for module in self.project.modules.values():
+            if module.name in whole:
+                continue
+            if not module.planned:
+                self.queue.append(Piece(module.name))
+                continue
+            missing = tuple(test for test in module.missing() if test not in selected)
+            if missing:
+                self.queue.append(Piece(module.name, missing))
+
+    def _in_hand(self) -> Iterator[Piece]:
+        return (one.piece for session in self.sessions.values() for one in session.assignments.values())

@@ -1,4 +1,8 @@
-"""The worker's side: slots, local sessions, verdicts that wait for their answer."""
+"""The worker's side: slots, local sessions, verdicts that wait for their answer.
+
+Everything that a master might not have got stays here until it is answered or the session is over:
+after a broken connection, or to a new master, it is reported and said again.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +16,45 @@ from proto.messages import AnyMessage, AssignmentId
 
 
 @dataclass
+class LocalRun:
+    """One assignment: what was said of it, and the verdicts that the master has not answered."""
+
+    run: m.Run
+    collected: list[m.Collected] = field(default_factory=list)
+    started: m.Started | None = None
+    next: int = 0
+    batches: deque[m.Verdicts] = field(default_factory=deque)
+    handed: list[m.HandedBack] = field(default_factory=list)
+    """What was given back of it while it goes on."""
+    done: m.Done | m.HandedBack | None = None
+
+    @property
+    def answered(self) -> int:
+        """The number of the first verdict that is not answered."""
+        return self.batches[0].first if self.batches else self.next
+
+    def again(self) -> list[AnyMessage]:
+        """What the master may not have."""
+        started = [self.started] if self.started is not None else []
+        done = [self.done] if self.done is not None else []
+        return [*self.collected, *self.handed, *self.batches, *started, *done]
+
+
+@dataclass
 class LocalSession:
     """A session of this node and the assignments it was given."""
 
     open: m.OpenSession
-    assignments: set[AssignmentId] = field(default_factory=set)
+    listings: list[m.Listing] = field(default_factory=list)
+    opened: m.SessionOpened | None = None
+    closing: bool = False
+    ended: m.SessionEnded | None = None
+    runs: dict[AssignmentId, LocalRun] = field(default_factory=dict)
 
-
-@dataclass
-class Unanswered:
-    """Verdicts of one assignment that the master has not answered."""
-
-    next: int = 0
-    batches: deque[m.Verdicts] = field(default_factory=deque)
+    @property
+    def over(self) -> bool:
+        """Ended, and nothing of it waits for an answer."""
+        return self.ended is not None and not any(run.batches for run in self.runs.values())
 
 
 class Worker:
@@ -34,16 +64,62 @@ class Worker:
         self._settings = settings
         self._node = node
         self.sessions: dict[AssignmentId, LocalSession] = {}
+        self._where: dict[AssignmentId, AssignmentId] = {}
         self._deferred: dict[AssignmentId, m.OpenSession] = {}
-        self._unanswered: dict[AssignmentId, Unanswered] = {}
         self.master = ""
+        self.welcome = False
+        """The master has answered the report: until then it is told nothing else."""
         self.draining = False
         self.drain_deadline: float | None = None
 
-    def holding(self) -> tuple[AssignmentId, ...]:
-        """Assignments to re-report after a broken connection."""
-        held = {assignment for session in self.sessions.values() for assignment in session.assignments}
-        return tuple(sorted(held | set(self._unanswered)))
+    # --- a master --------------------------------------------------------------------------------
+
+    def follow(self, master: str, join: m.Join) -> list[fx.AnyEffect]:
+        """Join this master, or join it again, with a report of what is held."""
+        self.master, self.welcome = master, False
+        self._deferred.clear()
+        report: list[AnyMessage] = [join]
+        for session in self.sessions.values():
+            held = m.Held(session=session.open, opened=session.opened is not None, closing=session.closing)
+            report.append(held)
+            report += [m.HeldRun(run=run.run, answered=run.answered) for run in session.runs.values()]
+        return [fx.Send(node=master, message=message) for message in (*report, m.Reported())]
+
+    def lost(self) -> None:
+        """There is no master, or no way to it, until the next welcome."""
+        self.master, self.welcome = "", False
+
+    def _welcome(self, message: m.Welcome) -> list[fx.AnyEffect]:
+        """Kill what is void, and say again what may not have arrived."""
+        self.welcome = True
+        effects: list[fx.AnyEffect] = []
+        for key in message.void:
+            session = self.sessions.get(key)
+            if session is not None:
+                effects += self._void(session)
+        for session in list(self.sessions.values()):
+            again: list[AnyMessage] = [*session.listings]
+            again += [session.opened] if session.opened is not None else []
+            for run in session.runs.values():
+                again += run.again()
+            if session.ended is not None:
+                again.append(session.ended)
+                # Said for the last time, unless something of it still waits for an answer.
+                self._forget(session)
+            effects += [fx.Send(node=self.master, message=one) for one in again]
+        if self.draining:
+            effects.append(fx.Send(node=self.master, message=m.Leaving()))
+        return effects
+
+    def _void(self, session: LocalSession) -> list[fx.AnyEffect]:
+        """Its work was given to others: nothing that it says counts any more."""
+        for run in session.runs.values():
+            run.batches.clear()
+            run.collected.clear()
+        if session.ended is not None:
+            self._forget(session)
+            return []
+        return [fx.EndSession(session=session.open.session, kill=True, why="its assignments are void")]
 
     def receive(self, message: AnyMessage) -> list[fx.AnyEffect]:
         """A message of the master."""
@@ -52,106 +128,140 @@ class Worker:
         if isinstance(message, m.OpenSession):
             return self._open(message)
         if isinstance(message, m.Run):
-            session = self.sessions.get(message.session)
-            if session is None:
-                return self._tell(m.HandedBack(assignment=message.assignment, tests=message.select))
-            session.assignments.add(message.assignment)
-            return [fx.RunInSession(run=message)]
+            return self._run(message)
         if isinstance(message, m.CloseSession):
-            if message.session in self._deferred:
-                del self._deferred[message.session]
-                return self._tell(m.SessionEnded(session=message.session, how="killed"))
-            if message.session not in self.sessions:
-                return []
-            return [fx.EndSession(session=message.session, kill=message.kill, why="the master ended it")]
+            return self._close(message)
         if isinstance(message, m.Withdraw):
-            for key, session in self.sessions.items():
-                if message.assignment in session.assignments:
-                    return [fx.WithdrawInSession(session=key, assignment=message.assignment)]
-            return []
-        if isinstance(message, m.Answered):
+            session = self._where.get(message.assignment)
+            if session is not None:
+                return [
+                    fx.WithdrawInSession(session=session, assignment=message.assignment, tail=message.tail)
+                ]
+        elif isinstance(message, m.Answered):
             self._answered(message)
         return []
 
-    def said(self, session: AssignmentId, messages: tuple[AnyMessage, ...]) -> list[fx.AnyEffect]:
-        """What a local session has to say, in order."""
-        effects: list[fx.AnyEffect] = []
-        for message in messages:
-            local = self.sessions.get(session)
-            if isinstance(message, m.Verdicts):
-                message = self._number(message)
-            elif isinstance(message, m.Done | m.HandedBack) and local is not None:
-                local.assignments.discard(message.assignment)
-            elif isinstance(message, m.SessionEnded):
-                self.sessions.pop(session, None)
-                for waiting in list(self._deferred.values()):
-                    effects += self._open(self._deferred.pop(waiting.session))
-            effects += self._tell(message)
-        self._sweep()
-        return effects
-
-    def drain(self, now: float) -> list[fx.AnyEffect]:
-        """Leave in order: end the sessions once what runs is done, at the latest at the deadline."""
-        self.draining = True
-        self.drain_deadline = now + self._settings.drain_seconds
-        effects: list[fx.AnyEffect] = [
-            fx.WithdrawInSession(session=key, assignment=assignment)
-            for key, session in self.sessions.items()
-            for assignment in sorted(session.assignments)
-        ]
-        return effects + [fx.EndSession(session=key, kill=False, why="drain") for key in self.sessions]
-
-    def drained(self) -> bool:
-        """Whether nothing runs and every verdict is answered."""
-        return self.draining and not self.sessions and not self._unanswered
-
-    def overdue(self) -> list[fx.AnyEffect]:
-        """The drain's deadline has come: kill what is left."""
-        return [fx.EndSession(session=key, kill=True, why="drain deadline") for key in self.sessions]
-
     def _open(self, message: m.OpenSession) -> list[fx.AnyEffect]:
         """Start a session, once the slot's former one (void, being killed) is gone."""
-        if any(session.open.slot == message.slot for session in self.sessions.values()):
+        live = (session for session in self.sessions.values() if session.ended is None)
+        if any(session.open.slot == message.slot for session in live):
             self._deferred[message.session] = message
             return []
         self.sessions[message.session] = LocalSession(message)
         return [fx.StartSession(open=message, master=self.master)]
 
-    def _welcome(self, message: m.Welcome) -> list[fx.AnyEffect]:
-        void = set(message.void)
-        self._deferred.clear()
-        effects: list[fx.AnyEffect] = []
-        for key, session in self.sessions.items():
-            if session.assignments & void or not session.assignments:
-                effects.append(fx.EndSession(session=key, kill=True, why="its assignments are void"))
-        for assignment in void:
-            self._unanswered.pop(assignment, None)
-        for waiting in self._unanswered.values():
-            for batch in waiting.batches:
-                effects += self._tell(batch)
-        return effects
+    def _run(self, message: m.Run) -> list[fx.AnyEffect]:
+        session = self.sessions.get(message.session)
+        if session is None or session.ended is not None:
+            return self._tell(m.HandedBack(assignment=message.assignment, tests=message.select))
+        session.runs[message.assignment] = LocalRun(message)
+        self._where[message.assignment] = message.session
+        return [fx.RunInSession(run=message)]
 
-    def _number(self, message: m.Verdicts) -> m.Verdicts:
-        waiting = self._unanswered.setdefault(message.assignment, Unanswered())
-        numbered = m.Verdicts(assignment=message.assignment, first=waiting.next, verdicts=message.verdicts)
-        waiting.next += len(message.verdicts)
-        waiting.batches.append(numbered)
-        return numbered
+    def _close(self, message: m.CloseSession) -> list[fx.AnyEffect]:
+        if message.session in self._deferred:
+            del self._deferred[message.session]
+            return self._tell(m.SessionEnded(session=message.session, how="killed"))
+        session = self.sessions.get(message.session)
+        if session is None or session.ended is not None:
+            return []
+        session.closing = True
+        return [fx.EndSession(session=message.session, kill=message.kill, why="the master ended it")]
 
     def _answered(self, message: m.Answered) -> None:
-        waiting = self._unanswered.get(message.assignment)
-        if waiting is None:
+        session = self.sessions.get(self._where.get(message.assignment, message.assignment))
+        run = session.runs.get(message.assignment) if session is not None else None
+        if session is None or run is None:
             return
-        while waiting.batches and waiting.batches[0].first + len(waiting.batches[0].verdicts) <= message.upto:
-            waiting.batches.popleft()
-        self._sweep()
+        while run.batches and run.batches[0].first + len(run.batches[0].verdicts) <= message.upto:
+            run.batches.popleft()
+        if run.done is not None and not run.batches:
+            self._drop(session, message.assignment)
+        if session.over:
+            self._forget(session)
 
-    def _sweep(self) -> None:
-        """Forget assignments that are over and fully answered."""
-        running = {assignment for session in self.sessions.values() for assignment in session.assignments}
-        for assignment in [a for a, w in self._unanswered.items() if not w.batches and a not in running]:
-            del self._unanswered[assignment]
+    # --- the sessions ----------------------------------------------------------------------------
+
+    def said(self, key: AssignmentId, messages: tuple[AnyMessage, ...]) -> list[fx.AnyEffect]:
+        """What a local session has to say, in order."""
+        effects: list[fx.AnyEffect] = []
+        session = self.sessions.get(key)
+        if session is None:
+            return []
+        for message in messages:
+            effects += self._tell(self._kept(session, message))
+            if isinstance(message, m.SessionEnded):
+                session.ended = message
+                if session.over and self.welcome:
+                    self._forget(session)
+                for waiting in list(self._deferred.values()):
+                    effects += self._open(self._deferred.pop(waiting.session))
+        return effects
+
+    def _kept(self, session: LocalSession, message: AnyMessage) -> AnyMessage:
+        """Remember what would have to be said again; the message as it is to be sent."""
+        if isinstance(message, m.Listing):
+            session.listings.append(message)
+        elif isinstance(message, m.SessionOpened):
+            session.opened = message
+        elif isinstance(message, m.Collected | m.Started | m.Verdicts | m.Done | m.HandedBack):
+            run = session.runs.get(message.assignment)
+            if run is None:
+                return message
+            if isinstance(message, m.Collected):
+                run.collected.append(message)
+            elif isinstance(message, m.Started):
+                run.started = message
+            elif isinstance(message, m.Verdicts):
+                message = m.Verdicts(assignment=message.assignment, first=run.next, verdicts=message.verdicts)
+                run.next += len(message.verdicts)
+                run.batches.append(message)
+                run.started = None
+            elif isinstance(message, m.HandedBack) and message.why != "unbegun":
+                run.handed.append(message)
+            else:
+                run.done, run.started = message, None
+                if not run.batches:
+                    self._drop(session, message.assignment)
+        return message
+
+    def _drop(self, session: LocalSession, assignment: AssignmentId) -> None:
+        session.runs.pop(assignment, None)
+        self._where.pop(assignment, None)
+
+    def _forget(self, session: LocalSession) -> None:
+        if session.over:
+            for assignment in list(session.runs):
+                self._drop(session, assignment)
+            self.sessions.pop(session.open.session, None)
 
     def _tell(self, message: AnyMessage) -> list[fx.AnyEffect]:
-        """Without a master there is nobody to tell: what matters is reported again on rejoining."""
-        return [fx.Send(node=self.master, message=message)] if self.master else []
+        """Without a master there is nobody to tell: what matters is said again after its welcome."""
+        return [fx.Send(node=self.master, message=message)] if self.welcome else []
+
+    # --- leaving ---------------------------------------------------------------------------------
+
+    def drain(self, now: float) -> list[fx.AnyEffect]:
+        """Leave in order: end the sessions once what runs is done, at the latest at the deadline."""
+        self.draining = True
+        self.drain_deadline = now + self._settings.drain_seconds
+        live = [session for session in self.sessions.values() if session.ended is None]
+        effects: list[fx.AnyEffect] = [
+            fx.WithdrawInSession(session=session.open.session, assignment=assignment)
+            for session in live
+            for assignment in session.runs
+        ]
+        effects += [fx.EndSession(session=one.open.session, kill=False, why="drain") for one in live]
+        return [*self._tell(m.Leaving()), *effects]
+
+    def drained(self) -> bool:
+        """Whether nothing runs and every verdict is answered."""
+        return self.draining and not self.sessions
+
+    def overdue(self) -> list[fx.AnyEffect]:
+        """The drain's deadline has come: kill what is left."""
+        return [
+            fx.EndSession(session=key, kill=True, why="drain deadline")
+            for key, session in self.sessions.items()
+            if session.ended is None
+        ]

@@ -26,6 +26,9 @@ BACKLOG = 256
 MAX_HANDSHAKES = 256
 """Connections that have not authenticated yet; further ones are closed at once."""
 
+CROSSING = 1.0
+"""Seconds between two connections with one peer that count as dialled in the same moment."""
+
 
 class ListenError(Exception):
     """The address cannot be listened on; the message says what to do."""
@@ -181,6 +184,11 @@ class Links:
         peer = Peer(wire, self._events.peer_said, self._gone)
         node = peer.identity.node
         before = self.peers.get(node)
+        if before is not None and self._crossed(before, peer):
+            # Both dialled in the same moment; both ends keep the same one of the two connections.
+            peer.close("another connection was there before")
+            peer.start()
+            return before
         if before is not None:
             # The same node dialled again: its old connection is dead whatever TCP thinks of it.
             before.close("replaced by a newer connection")
@@ -189,6 +197,17 @@ class Links:
         self._events.peer_up(peer)
         peer.start()
         return peer
+
+    def _crossed(self, before: Peer, after: Peer) -> bool:
+        """Whether the older of two connections is to be kept: the one that the smaller id dialled."""
+        own = self._identity("node").node
+        smaller_dialled = before.dialled == (own < before.identity.node)
+        return (
+            before.incarnation == after.incarnation
+            and before.dialled != after.dialled
+            and smaller_dialled
+            and after.since - before.since < CROSSING
+        )
 
     def _gone(self, peer: Peer, evidence: bool, reason: str) -> None:
         if self.peers.get(peer.identity.node) is peer:

@@ -19,7 +19,7 @@ from node.net.wire import RECEIVE, Wire, is_reset
 from proto.connection import Closed, MessageReceived
 from proto.errors import LocalProtocolError
 from proto.handshake import Identity
-from proto.messages import AnyMessage
+from proto.messages import AnyMessage, Bye
 
 log = logging.getLogger("testring.net")
 
@@ -45,6 +45,9 @@ class Peer:
         if wire.peer is None:
             raise ValueError("the handshake comes first")
         self.identity: Identity = wire.peer
+        self.since = time.monotonic()
+        self.bye = False
+        """It said that it is about to close."""
         self._wire = wire
         self._connection = wire.connection
         self._on_message = on_message
@@ -55,6 +58,17 @@ class Peer:
         self._down = False
         self._reader = gevent.Greenlet(self._read)
         self._writer = gevent.Greenlet(self._write)
+
+    @property
+    def incarnation(self) -> int:
+        """Which process of the node this is; 0 for one that does not count."""
+        text = self.identity.incarnation
+        return int(text) if text.isdigit() else 0
+
+    @property
+    def dialled(self) -> bool:
+        """Whether this side opened the connection."""
+        return self._wire.initiator
 
     def start(self) -> None:
         """Start both greenlets."""
@@ -131,6 +145,7 @@ class Peer:
 
     def _dispatch(self, event: object) -> None:
         if isinstance(event, MessageReceived):
+            self.bye = self.bye or isinstance(event.message, Bye)
             self._on_message(self, event.message)
         elif isinstance(event, Closed):
             if event.error is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+from collections.abc import Callable
 
 import gevent
 from gevent import socket as gsocket
@@ -20,57 +21,56 @@ FOUND_SECONDS = 3.0
 
 
 class Seeds:
-    """Keeps one control connection to the master.
+    """Dials until a master is known.
 
     Args:
         own: this node's address, which it never dials.
+        settled: whether this node is, or is connected to, a master.
     """
 
-    def __init__(self, settings: Settings, links: Links, own: str) -> None:
+    def __init__(self, settings: Settings, links: Links, own: str, settled: Callable[[], bool]) -> None:
         self._settings = settings
         self._links = links
         self._own = own
+        self._settled = settled
         self._hint = ""
-        self._lost = Flag()
+        self._look = Flag()
         self._said = ""
 
-    def may_found(self) -> bool:
-        """Whether this node is to be the master: it may, and no seed answers."""
-        if not self._settings.master:
-            return False
+    def answer(self) -> bool:
+        """Whether a seed answers: then there is a cluster already."""
         with gevent.Timeout(FOUND_SECONDS, False):
-            for address in self._addresses():
-                if self._try(address):
-                    return False
-        return True
+            return any(self._try(address) for address in self._addresses())
+        return False
 
     def follow(self) -> None:
-        """Dial until a seed answers, and again whenever no peer is left."""
+        """Dial the seeds, and whoever is said to be master, whenever there is none."""
         backoff = Backoff()
         while True:
-            if self._links.peers:
+            if self._settled():
                 backoff.reset()
-                self._lost.clear()
-                self._lost.wait(1.0)
+                self._look.clear()
+                self._look.wait(1.0)
                 continue
+            connected = {peer.identity.address for peer in self._links.peers.values()}
             for address in self._addresses():
-                if self._try(address):
-                    break
-            else:
-                backoff.wait()
+                if address not in connected:
+                    self._try(address)
+            backoff.wait()
 
     def redirect(self, hint: str) -> None:
-        """The dialled node is not the master; ``hint`` is the address to ask."""
-        self._hint = hint
-        self._lost.set()
+        """``hint`` is the address of the master as somebody knows it."""
+        self._hint = hint or self._hint
+        self._look.set()
 
     def lost(self) -> None:
         """A peer is gone: look at once."""
-        self._lost.set()
+        self._look.set()
 
     def _try(self, address: str) -> bool:
         try:
-            self._links.connect(address)
+            with gevent.Timeout(FOUND_SECONDS, TimeoutError("it does not answer")):
+                self._links.connect(address)
         except (OSError, ProtocolError) as error:
             self._tell(f"{address} does not let this node in yet: {error}")
             return False

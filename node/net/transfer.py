@@ -10,6 +10,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +19,7 @@ import gevent
 from node.net.wire import Wire, WireClosed
 from proto.connection import ChunkReceived, MessageReceived
 from proto.errors import ProtocolError
-from proto.messages import Abort, Fetch, FileEnd, FileStart, FileStored, Store
+from proto.messages import Abort, Fetch, FetchState, FileEnd, FileStart, FileStored, Store
 
 BLOCK = 1 << 20
 CHUNK = 256 * 1024
@@ -48,6 +49,7 @@ def serve(
     spool: Callable[[], Path],
     adopt: Callable[[Path, str], None],
     limit: int,
+    state: Callable[[], AbstractContextManager[tuple[Path, str]]],
 ) -> None:
     """Serve one stream connection until the peer closes it.
 
@@ -56,6 +58,7 @@ def serve(
         spool: a new temporary path for an incoming file.
         adopt: moves a complete temporary file to its place under its hash.
         limit: bytes; a larger file is refused with ``Abort("too-large")``.
+        state: makes a copy of what the log adds up to; gives its path and sha256 while it is needed.
     """
     while True:
         try:
@@ -68,6 +71,9 @@ def serve(
                 wire.send(Abort(code="unknown-file", reason=f"no file {message.sha256} here"))
             else:
                 send_file(wire, path, message.sha256, message.offset)
+        elif isinstance(message, FetchState):
+            with state() as (path, digest):
+                send_file(wire, path, digest, 0)
         elif isinstance(message, Store):
             if message.size is not None and message.size > limit:
                 wire.send(Abort(code="too-large", reason=f"at most {limit} bytes are taken"))
@@ -193,6 +199,21 @@ def fetch(dial: Callable[[], Wire], sha256: str, temporary: Path, *, limit: int,
                 raise TransferError(f"the package could not be fetched: {error}") from error
             gevent.sleep(pause)
             pause = min(pause * 2, 2.0)
+
+
+def fetch_state(wire: Wire, upto: int, temporary: Path, *, limit: int) -> None:
+    """Bring a copy of what the other node's log adds up to into ``temporary``.
+
+    Raises:
+        TransferError: it could not be had, or is larger than ``limit`` bytes.
+    """
+    wire.send(FetchState(upto=upto))
+    start = wire.next_message()
+    if not isinstance(start, FileStart):
+        raise TransferError(
+            start.reason if isinstance(start, Abort) else f"unexpected {type(start).__name__}"
+        )
+    receive_file(wire, temporary, limit=limit)
 
 
 def push(wire: Wire, path: Path, sha256: str) -> None:

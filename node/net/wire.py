@@ -61,6 +61,7 @@ class Wire:
         timing: Timing | None = None,
     ) -> None:
         self.sock = sock
+        self.initiator = initiator
         self.connection = Connection(
             initiator=initiator,
             local=local,

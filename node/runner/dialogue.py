@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import Struct
 
-from proto.messages import Count, Name, Outcome, TestId, Text
+from proto.messages import Count, Handing, Name, Outcome, TestId, Text
 
 LINE_LIMIT = 4 << 20
 """Bytes of one line: a traceback and an output at their bounds, escaped, fit."""
@@ -79,6 +79,7 @@ class Done(Event, frozen=True):
 class Handed(Event, frozen=True):
     number: Count
     tests: tuple[TestId, ...]
+    why: Handing
 
 
 class Stopped(Event, frozen=True):

@@ -60,11 +60,11 @@ class RunnerSession:
         select = [(test.nodeid, test.occurrence) for test in assignment.select] or None
         self._commands.put(dialogue.command("run", number, assignment.module, select))
 
-    def withdraw(self, assignment: AssignmentId) -> None:
-        """Ask for an assignment back; answered by ``HandedBack`` if it has not begun."""
+    def withdraw(self, assignment: AssignmentId, tail: bool = False) -> None:
+        """Ask for an assignment back, or (``tail``) for its last tests; answered by ``HandedBack``."""
         if assignment in self._numbers:
             number = len(self._numbers) - 1 - self._numbers[::-1].index(assignment)
-            self._commands.put(dialogue.command("withdraw", number))
+            self._commands.put(dialogue.command("withdraw", number, tail))
 
     def close(self) -> None:
         """Nothing more will come: what is assigned is run, then the session ends."""
@@ -228,9 +228,11 @@ class RunnerSession:
             case dialogue.Done(number):
                 self._settle(number)
                 self._say(Done(assignment=self._id(number)))
-            case dialogue.Handed(number, tests):
-                self._settle(number)
-                self._say(HandedBack(assignment=self._id(number), tests=tests))
+            case dialogue.Handed(number, tests, why):
+                self._flush()
+                if why == "unbegun":
+                    self._settle(number)
+                self._say(HandedBack(assignment=self._id(number), tests=tests, why=why))
             case dialogue.Listing(module, tests):
                 self._say(Listing(session=session, module=module, tests=tests))
             case dialogue.Opened(modules, command, versions, notes):

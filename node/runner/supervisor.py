@@ -40,11 +40,11 @@ class Supervisor:
         else:
             session.run(run)
 
-    def withdraw(self, session: AssignmentId, assignment: AssignmentId) -> None:
-        """Answered by ``HandedBack`` unless the assignment has begun."""
+    def withdraw(self, session: AssignmentId, assignment: AssignmentId, tail: bool = False) -> None:
+        """Ask for an assignment, or its tail; answered by ``HandedBack``, or by ``Done`` if it is over."""
         found = self._sessions.get(session)
         if found is not None:
-            found.withdraw(assignment)
+            found.withdraw(assignment, tail)
 
     def end(self, session: AssignmentId, kill: bool = False, why: str = "") -> None:
         """No more assignments for this session, or (``kill``) end its processes now."""

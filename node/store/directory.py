@@ -74,6 +74,10 @@ class Directory:
             "INSERT INTO tests (module, position, nodeid, occurrence) VALUES (?, ?, ?, ?)", new
         )
 
+    def has(self, module: int, test: TestId) -> bool:
+        """Whether the test is planned."""
+        return test in self._of(module)
+
     def test(self, module: int, test: TestId) -> int:
         """The position of a test in its module; a test nobody planned goes to the end."""
         known = self._of(module)

@@ -192,3 +192,12 @@ def _module_tests(
         )
         for position, nodeid, occurrence, outcome, standing, unconfirmed, split_sensitive in rows
     ]  # fmt: skip
+
+
+def unfinished_packages(connection: sqlite3.Connection) -> frozenset[str]:
+    """Hashes of the packages that unfinished evaluations need."""
+    rows = connection.execute(
+        "SELECT DISTINCT package FROM projects WHERE package <> ''"
+        " AND evaluation IN (SELECT id FROM evaluations WHERE ended IS NULL)"
+    )
+    return frozenset(package for (package,) in rows)

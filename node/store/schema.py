@@ -127,7 +127,23 @@ CREATE TABLE totals_projects (node TEXT, source TEXT, PRIMARY KEY (node, source)
 CREATE TABLE totals_evaluations (node TEXT, evaluation INTEGER, PRIMARY KEY (node, evaluation)) WITHOUT ROWID;
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+_VERSION_2 = """
+-- The log is replicated: a record's epoch is (epoch, node); voters is a JSON list where it names them.
+ALTER TABLE log ADD COLUMN node TEXT NOT NULL DEFAULT '';
+ALTER TABLE log ADD COLUMN voters TEXT;
+
+CREATE TABLE members (
+    node TEXT PRIMARY KEY,
+    address TEXT NOT NULL,
+    incarnation INTEGER NOT NULL,
+    slots INTEGER NOT NULL,
+    alone INTEGER NOT NULL,
+    isolation TEXT NOT NULL,
+    position INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
 """Scripts in order; each brings a database from the version of its index to the next."""
 
 WAL_KEPT = 64 << 20

@@ -9,19 +9,23 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from copy import copy
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
 from msgspec import Struct
 
-from node.core.records import AnyRecord
+from node.core.records import AnyRecord, Joined
+from node.core.voting_events import Commit, Persist, Saved
 from node.store import journal, queries, retention, totals
+from node.store import snapshot as snapshots
 from node.store.errors import translated
 from node.store.readers import Readers
 from node.store.rows import EvaluationRow, EvaluationRows, Stats, TestsPage
 from node.store.schema import connect, migrate
 from node.store.writer import HIGHEST, Writer
+from proto.voting import Mark
 
 Arguments = ParamSpec("Arguments")
 Found = TypeVar("Found")
@@ -42,6 +46,29 @@ class StoreSettings(Struct, frozen=True, kw_only=True):
     """Newest log positions kept although nothing unfinished needs them."""
 
 
+class Written(NamedTuple):
+    """What a ``write`` came to."""
+
+    applied: int
+    """The tables hold everything up to this position."""
+    compacted: int
+    """The log's new base, or 0 if it did not move."""
+    ended: tuple[str, ...]
+    """Request ids of the evaluations that ended in it."""
+    packages: frozenset[str] | None
+    """The packages of unfinished evaluations, if they may have changed."""
+
+
+class Replay(NamedTuple):
+    """What the tables and the log hold of what is not over."""
+
+    records: list[AnyRecord]
+    """What audits found, and the records of unfinished evaluations, in order."""
+    highest: int
+    """The highest evaluation id ever given."""
+    members: list[Joined]
+
+
 class Store:
     """Opens, or makes, the database at ``path``.
 
@@ -55,11 +82,16 @@ class Store:
         self._settings = settings or StoreSettings()
         busy_seconds = self._settings.busy_seconds
         self._turn = threading.Lock()
+        self._alone = threading.Lock()
+        """Held by ``write``: a database is attached outside of a transaction."""
+        self._decoded: dict[int, AnyRecord] = {}
+        """Records that are in the log and not yet in the tables, so that they are decoded once."""
         self._connection = connect(self.path, busy_seconds=busy_seconds)
         try:
             migrate(self._connection, self.path)
             with translated(self.path):
                 self._writer = Writer(self._connection)
+                self._state = journal.read_state(self._connection)
         except BaseException:
             self._connection.close()
             raise
@@ -73,20 +105,71 @@ class Store:
 
     # --- writing ------------------------------------------------------------------------------
 
-    def append(self, epoch: int, first: int, records: Sequence[AnyRecord]) -> None:
-        """Write records to the log from position ``first`` on and to their tables, in one transaction.
+    def found(self, node: str) -> None:
+        """Begin the log of a cluster whose only voter is ``node``."""
+        with self._transaction() as connection:
+            journal.found(connection, node)
+            self._state = journal.read_state(connection)
 
-        When this returns they are on disk. Records that the log holds already are skipped, so a batch
-        may be repeated.
+    def write(self, batch: Sequence[Persist | Commit], snapshot: Path | None = None) -> Written:
+        """Carry out some ``Persist`` and ``Commit`` effects, in order, in one transaction.
+
+        When this returns, what was to persist is on disk. What became committed is in the tables,
+        which follow from the log and are not synced for their own sake.
+
+        Args:
+            snapshot: the file that a ``Persist`` of this batch installs.
 
         Raises:
-            OutOfStep: a gap, or another record at one of the positions; nothing was written.
+            OutOfStep: the log is not what the replica believes; nothing was written.
         """
-        with self._transaction() as connection:
-            new = journal.write(connection, epoch, first, records)
-            self._writer.apply(new)
-            if new:
-                journal.trim(connection, new[-1][0], self._settings.log_tail)
+        durable = any(isinstance(effect, Persist) for effect in batch)
+        state = copy(self._state)
+        with self._attached(snapshot), self._transaction(durable=durable) as connection:
+            upto = state.applied
+            for effect in batch:
+                if isinstance(effect, Persist):
+                    if effect.snapshot is not None:
+                        snapshots.install(connection, state, effect.snapshot, effect.snapshot_voters)
+                        self._forget()
+                        upto = state.applied
+                    self._decoded.update(journal.persist(connection, state, effect))
+                    upto = max(upto, effect.commit)
+                else:
+                    upto = max(upto, effect.upto)
+            self._apply(connection, state, min(upto, journal.last_position(connection)))
+            compacted = journal.compact(connection, state, self._settings.log_tail)
+            journal.write_state(connection, state)
+            journal.trim(connection, state)
+        self._state = state
+        turnover = self._writer.turnover()
+        return Written(
+            applied=state.applied,
+            compacted=state.base.position if compacted else 0,
+            ended=turnover.ended,
+            packages=self._read(queries.unfinished_packages) if turnover.packages else None,
+        )
+
+    def _apply(self, connection: sqlite3.Connection, state: journal.State, upto: int) -> None:
+        first = state.applied + 1
+        if upto < first:
+            return
+        ready = [(at, self._decoded.pop(at)) for at in range(first, upto + 1) if at in self._decoded]
+        if len(ready) < upto - state.applied:
+            ready = journal.between(connection, first, upto)
+        self._writer.apply(ready)
+        state.applied = upto
+
+    @contextmanager
+    def _attached(self, path: Path | None) -> Iterator[None]:
+        with self._alone, translated(self.path), snapshots.attached(self._connection, path):
+            yield
+
+    def copy(self, target: Path) -> Mark:
+        """Write what the tables hold to a new file, for another node; how far it reaches."""
+        connection = connect(self.path, busy_seconds=self._settings.busy_seconds)
+        with translated(self.path), closing(connection):
+            return snapshots.write_copy(connection, target)
 
     def keep(self, name: str, value: str) -> None:
         """Put a fact about this node or its cluster on disk (identity, epoch, vote)."""
@@ -117,9 +200,16 @@ class Store:
             retention.give_back(self._connection)
         return frozenset(package for package in packages if not self._read(retention.referenced, package))
 
+    def _forget(self) -> None:
+        """What was kept in memory of the database does not hold any more."""
+        self._writer.forget()
+        self._decoded.clear()
+
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         with self._turn, translated(self.path):
+            # What is not synced now is with the next transaction that is.
+            self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield self._connection
@@ -128,18 +218,26 @@ class Store:
                 # SQLite has rolled back by itself after some errors, a full disk among them.
                 if self._connection.in_transaction:
                     self._connection.execute("ROLLBACK")
-                self._writer.forget()
+                self._forget()
                 raise
 
     # --- reading ------------------------------------------------------------------------------
 
-    def last_position(self) -> int:
-        """The newest position of the log; 0 if it is empty. The next append starts after it."""
-        return self._read(journal.last_position)
+    def saved(self) -> Saved:
+        """The log and the vote, for a replica that starts."""
+        return self._read(journal.saved)
 
-    def replay(self) -> tuple[list[AnyRecord], int]:
-        """(what audits found and the records of unfinished evaluations, in order; highest id ever given)."""
+    def applied(self) -> int:
+        """The position that the tables have come to."""
+        return self._state.applied
+
+    def replay(self) -> Replay:
+        """What a master begins with."""
         return self._read(_replay)
+
+    def unfinished_packages(self) -> frozenset[str]:
+        """Hashes of the packages that unfinished evaluations need."""
+        return self._read(queries.unfinished_packages)
 
     def kept(self, name: str) -> str | None:
         """What ``keep`` put on disk under this name."""
@@ -190,5 +288,6 @@ def _kept(connection: sqlite3.Connection, name: str) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _replay(connection: sqlite3.Connection) -> tuple[list[AnyRecord], int]:
-    return journal.replay(connection), int(_kept(connection, HIGHEST) or 0)
+def _replay(connection: sqlite3.Connection) -> Replay:
+    highest = int(_kept(connection, HIGHEST) or 0)
+    return Replay(journal.replay(connection), highest, journal.members(connection))

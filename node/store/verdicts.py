@@ -77,6 +77,27 @@ class Verdicts:
                 (record.outcome, position, record.unconfirmed, record.split_sensitive, module, test)
             )
 
+    def interrupted(self, position: int, record: rec.Interrupted) -> None:
+        """Gather an attempt that gave no outcome; a module that died while collected has no test yet."""
+        module = self._directory.module(record.evaluation, record.project, record.module)
+        if not self._directory.has(module, record.test):
+            return
+        self.attempted(
+            position,
+            rec.Attempted(
+                evaluation=record.evaluation,
+                project=record.project,
+                module=record.module,
+                test=record.test,
+                outcome="lost" if record.how == "node" else "crashed",
+                final=False,
+                node=record.node,
+                assignment=record.assignment,
+                at=record.at,
+                message=record.message,
+            ),
+        )
+
     def settled(self, _position: int, record: rec.Settled) -> None:
         """Make an attempt recorded before the verdict."""
         module = self._directory.module(record.evaluation, record.project, record.module)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -18,6 +18,17 @@ from proto.messages import TestId
 HIGHEST = "highest evaluation"
 """Name in ``meta``: retention deletes evaluations, and an id is never given twice."""
 AUDITS_KEPT = 10_000
+CLUSTER = rec.Audited | rec.Joined | rec.Departed
+"""Records that are about no evaluation."""
+
+
+class Turnover(NamedTuple):
+    """What changed since the last look."""
+
+    ended: tuple[str, ...]
+    """Request ids of evaluations that ended."""
+    packages: bool
+    """Whether other packages are needed now."""
 
 
 class Writer:
@@ -28,6 +39,8 @@ class Writer:
         self._directory = Directory(connection)
         self._verdicts = Verdicts(connection, self._directory)
         self._open = self._unfinished()
+        self._requests_ended: list[str] = []
+        self._packages = True
         self._table: dict[type, Callable[[int, Any], None]] = {
             rec.Accepted: self._accepted,
             rec.Fetched: self._fetched,
@@ -40,6 +53,9 @@ class Writer:
             rec.Began: self._began,
             rec.Ended: self._ended,
             rec.Audited: self._audited,
+            rec.Interrupted: self._verdicts.interrupted,
+            rec.Joined: self._joined,
+            rec.Departed: self._departed,
         }
 
     def forget(self) -> None:
@@ -47,6 +63,14 @@ class Writer:
         self._verdicts.clear()
         self._directory.forget()
         self._open = self._unfinished()
+        self._packages = True
+
+    def turnover(self) -> Turnover:
+        """What changed since this was asked the last time."""
+        found = Turnover(tuple(self._requests_ended), self._packages)
+        self._requests_ended.clear()
+        self._packages = False
+        return found
 
     def _unfinished(self) -> set[int]:
         return {row[0] for row in self._connection.execute("SELECT id FROM evaluations WHERE ended IS NULL")}
@@ -56,9 +80,9 @@ class Writer:
         for position, record in records:
             if isinstance(record, rec.Accepted):
                 self._open.add(record.evaluation)
-            elif record.evaluation not in self._open and not isinstance(record, rec.Audited):
+            elif record.evaluation not in self._open and not isinstance(record, CLUSTER):
                 continue
-            if not isinstance(record, rec.Attempted):
+            if not isinstance(record, rec.Attempted | rec.Interrupted):
                 self._verdicts.flush()
             self._table[type(record)](position, record)
         self._verdicts.flush()
@@ -67,6 +91,7 @@ class Writer:
 
     def _accepted(self, position: int, record: rec.Accepted) -> None:
         options = record.options
+        self._packages = True
         self._connection.execute(
             "INSERT INTO evaluations (id, request, name, state, options, count_skipped, accepted, position)"
             " VALUES (?, ?, ?, 'queued', ?, ?, ?, ?)",
@@ -117,11 +142,16 @@ class Writer:
             (record.state, record.detail, record.at, record.evaluation),
         )
         totals.fold(self._connection, record.evaluation, record.at)
+        self._packages = True
+        self._requests_ended += self._connection.execute(
+            "SELECT request FROM evaluations WHERE id = ?", (record.evaluation,)
+        ).fetchone()
         self._open.discard(record.evaluation)
 
     # --- projects -----------------------------------------------------------------------------
 
     def _fetched(self, _position: int, record: rec.Fetched) -> None:
+        self._packages = True
         self._connection.execute(
             "UPDATE projects SET package = ?, size = ?, name = coalesce(nullif(?, ''), name)"
             " WHERE evaluation = ? AND number = ?",
@@ -186,6 +216,19 @@ class Writer:
             " (SELECT position FROM audited ORDER BY position DESC LIMIT 1 OFFSET ?)",
             (AUDITS_KEPT,),
         )
+
+    def _joined(self, position: int, record: rec.Joined) -> None:
+        # One that joins again keeps its place.
+        self._connection.execute(
+            "INSERT INTO members VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (node) DO UPDATE SET"
+            " address = excluded.address, incarnation = excluded.incarnation, slots = excluded.slots,"
+            " alone = excluded.alone, isolation = excluded.isolation",
+            (record.node, record.address, record.incarnation, record.slots, record.alone,
+             record.isolation, position),
+        )  # fmt: skip
+
+    def _departed(self, _position: int, record: rec.Departed) -> None:
+        self._connection.execute("DELETE FROM members WHERE node = ?", (record.node,))
 
 
 def _json(value: object) -> str:

@@ -86,7 +86,6 @@ class Work:
     run: m.Run
     tests: list[tuple[str, FakeTest]] | None = None
     begun: bool = False
-    refused: bool = False
 
 
 @dataclass
@@ -105,18 +104,26 @@ class FakeRunner:
     pace: Callable[[], float]
     ran: list[tuple[str, TestId]]
     batch: int = 1
+    keeps: frozenset[str] = frozenset()
+    """Modules whose tails it does not give (their fixtures are dear)."""
+    strange: frozenset[TestId] = frozenset()
+    """Tests that only the first session to collect their module finds."""
     verdicts: list[m.Verdict] = field(default_factory=list)
     """Not sent yet."""
     owner: AssignmentId | None = None
     """The assignment they belong to."""
-    inbox: deque[m.Run | AssignmentId | None] = field(default_factory=deque)
-    """Commands not read yet: a run, the assignment to withdraw, or None for "close"."""
+    inbox: deque[m.Run | tuple[AssignmentId, bool] | None] = field(default_factory=deque)
+    """Commands not read yet: a run, an assignment to withdraw (whole or its tail), None for "close"."""
     queue: deque[Work] = field(default_factory=deque)
     closing: bool = False
     ended: bool = False
     waiting: bool = False
     """It stands still until a command comes."""
     collected: set[str] = field(default_factory=set)
+    asked: list[AssignmentId] = field(default_factory=list)
+    """Whose tails were asked for, without an answer yet."""
+    current: tuple[Work, int] | None = None
+    """What runs, and the place of its present test."""
 
     def life(self) -> Iterator[float | None]:
         """The whole session, from start to end."""
@@ -147,18 +154,21 @@ class FakeRunner:
             yield from self._upcoming(block=False)
             ahead = None
             tests = work.tests or []
-            for index, (module, test) in enumerate(tests):
+            index = -1
+            while (index := index + 1) < len(tests):
                 if self.ended:
                     return
+                self.current = (work, index)
+                self._listen()
+                module, test = tests[index]
                 if index + 1 == len(tests):
                     ahead = yield from self._upcoming(block=True)
                     if ahead is not None:
                         ahead.begun = True
-                else:
-                    self._listen()
                 yield from self._run(work, module, test)
             if self.ended:
                 return
+            self.current = None
             self._tell(m.Done(assignment=work.run.assignment))
             work = ahead
 
@@ -193,9 +203,32 @@ class FakeRunner:
             elif isinstance(command, m.Run):
                 self.queue.append(Work(command))
             else:
-                for work in [w for w in self.queue if w.run.assignment == command and not w.begun]:
-                    self.queue.remove(work)
-                    self._tell(m.HandedBack(assignment=command))
+                self._withdraw(*command)
+        self._share()
+
+    def _withdraw(self, assignment: AssignmentId, tail: bool) -> None:
+        waiting = [w for w in self.queue if w.run.assignment == assignment and not w.begun]
+        if tail:
+            self.asked.append(assignment)
+        elif waiting:
+            self.queue.remove(waiting[0])
+            self._tell(m.HandedBack(assignment=assignment))
+        else:
+            self._tell(m.HandedBack(assignment=assignment, why="kept"))
+
+    def _share(self) -> None:
+        """Answer who asked for the tail of what runs: the second half of what is not promised yet."""
+        if self.current is None or self.current[0].run.assignment not in self.asked:
+            return
+        work, index = self.current
+        tests = work.tests or []
+        rest = [(module, test) for module, test in tests[index + 1 :] if not test.group]
+        given = [] if work.run.module in self.keeps else rest[len(rest) // 2 :]
+        self.asked.remove(work.run.assignment)
+        tests[:] = [entry for entry in tests if entry not in given]
+        self._tell(
+            m.HandedBack(assignment=work.run.assignment, tests=tuple(t.id for _, t in given), why="tail")
+        )
 
     def _upcoming(self, block: bool) -> Generator[float | None, None, Work | None]:
         self._listen()
@@ -209,8 +242,7 @@ class FakeRunner:
                 if work.tests:
                     return work
                 self.queue.popleft()
-                if not work.refused:
-                    self._tell(m.Done(assignment=work.run.assignment))
+                self._tell(m.Done(assignment=work.run.assignment))
             if self.closing or self.ended or not block:
                 return None
             if not self.inbox:
@@ -222,8 +254,8 @@ class FakeRunner:
         run = work.run
         modules = {module.name: module for module in self.suite.modules}
         if run.module and run.module not in modules:
-            self._tell(m.HandedBack(assignment=run.assignment))
-            work.tests, work.refused = [], True
+            self._tell(m.HandedBack(assignment=run.assignment, why="unknown"))
+            work.tests = []
             return
         chosen = [modules[run.module]] if run.module else list(self.suite.modules)
         if run.module and self.open.mode == "lazy" and run.module not in self.collected:
@@ -237,7 +269,11 @@ class FakeRunner:
             tests = [(name, test) for name, test in known if test.id in set(run.select)]
             unknown = set(run.select) - {test.id for _, test in tests}
             if unknown:
-                self._tell(m.HandedBack(assignment=run.assignment, tests=tuple(sorted(unknown))))
+                ids = tuple(sorted(unknown))
+                self._tell(m.HandedBack(assignment=run.assignment, tests=ids, why="unknown"))
+            if self.open.mode == "lazy":
+                ids = tuple(test.id for _, test in tests)
+                self._tell(m.Collected(assignment=run.assignment, module=run.module, tests=ids))
         else:
             tests = self._announce(run, known)
         for name, test in tests:

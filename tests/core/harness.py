@@ -53,10 +53,15 @@ class FakeRunner:
     current: m.Run | None = None
     opened: bool = False
     closing: bool = False
+    said: list[m.AnyMessage] = field(default_factory=list)
+    """Answers to requests, in order with the rest."""
 
     def step(self) -> list[m.AnyMessage] | None:
         """The next words of the session; None when it has nothing to do."""
         whole = self.open.mode == "whole"
+        if self.said:
+            said, self.said = self.said, []
+            return said
         if not self.opened:
             self.opened = True
             listings: list[m.AnyMessage] = []
@@ -93,6 +98,19 @@ class FakeRunner:
             return [started, ended]
         verdict = Verdict(test=test, outcome=outcome, module=test.nodeid.split("::")[0])
         return [started, m.Verdicts(assignment=self.current.assignment, first=0, verdicts=(verdict,))]
+
+    def withdraw(self, assignment: AssignmentId, tail: bool) -> None:
+        """Give back what has not begun, or half of the tests that have not."""
+        back = m.HandedBack(assignment=assignment, why="kept")
+        waiting = [run for run in self.queue if run.assignment == assignment]
+        if waiting and not tail:
+            self.queue.remove(waiting[0])
+            back = m.HandedBack(assignment=assignment)
+        elif tail:
+            count = len(self.pending) // 2 if self.current and self.current.assignment == assignment else 0
+            given = tuple(self.pending.pop() for _ in range(count))[::-1]
+            back = m.HandedBack(assignment=assignment, tests=given, why="tail")
+        self.said.append(back)
 
     def _begin(self, run: m.Run, whole: bool) -> list[m.AnyMessage]:
         self.current = run
@@ -197,6 +215,7 @@ class Cluster:
         self.now += 0.001
         for effect in self.nodes[node].handle(event, self.now):
             self._carry_out(node, effect)
+        self.nodes[node].validate()
 
     def _carry_out(self, node: str, effect: fx.AnyEffect) -> None:
         if isinstance(effect, fx.Append):
@@ -222,11 +241,8 @@ class Cluster:
 
     def _withdraw(self, node: str, effect: fx.WithdrawInSession) -> None:
         runner = self.runners.get((node, effect.session))
-        for run in list(runner.queue) if runner else []:
-            if runner is not None and run.assignment == effect.assignment:
-                runner.queue.remove(run)
-                back = m.HandedBack(assignment=run.assignment)
-                self.post(node, "runner", ev.SessionSaid(session=effect.session, messages=(back,)))
+        if runner is not None:
+            runner.withdraw(effect.assignment, effect.tail)
 
     def _end(self, node: str, effect: fx.EndSession) -> None:
         runner = self.runners.get((node, effect.session))

@@ -322,7 +322,7 @@ class MiniCluster:
         elif isinstance(effect, fx.RunInSession):
             self._command(life, effect.run.session, effect.run)
         elif isinstance(effect, fx.WithdrawInSession):
-            self._command(life, effect.session, effect.assignment)
+            self._command(life, effect.session, (effect.assignment, effect.tail))
         elif isinstance(effect, fx.EndSession):
             self._end_runner(life, effect)
         elif isinstance(effect, fx.Disconnect):
@@ -422,7 +422,9 @@ class MiniCluster:
         if wait is not None:
             self.later(wait, lambda: self._go_on(life, session))
 
-    def _command(self, life: Life, session: AssignmentId, command: m.Run | AssignmentId | None) -> None:
+    def _command(
+        self, life: Life, session: AssignmentId, command: m.Run | tuple[AssignmentId, bool] | None
+    ) -> None:
         if session not in life.runners:
             return
         runner = life.runners[session][0]

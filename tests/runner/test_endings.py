@@ -278,9 +278,9 @@ def test_selected_and_unknown_tests(runners: Runners, tree: Path) -> None:
     session.close()
     session.ended()
     assert [v.test.nodeid for v in session.verdicts] == ["test_a.py::test_2"] * 2
-    handed = {h.assignment: h.tests for h in session.of(HandedBack)}
-    assert handed == {stranger: (), some: (unknown,)}
-    assert [done.assignment for done in session.of(Done)] == [again]
+    handed = {h.assignment: (h.tests, h.why) for h in session.of(HandedBack)}
+    assert handed == {stranger: ((), "unknown"), some: ((unknown,), "unknown")}
+    assert {done.assignment for done in session.of(Done)} == {some, again, stranger}
 
 
 def test_groups_are_held_back(runners: Runners, tree: Path) -> None:

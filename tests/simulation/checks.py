@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from node.core.voting_events import BecomeMaster, Commit, TruncateTail
-from node.core.voting_messages import LogRecord
+from proto.voting import LogRecord
 from tests.simulation.disk import Disk
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from node.core.voting_events import Persist, Saved
-from node.core.voting_messages import EMPTY, LogRecord, Mark
+from proto.voting import EMPTY, LogRecord, Mark
 
 
 @dataclass

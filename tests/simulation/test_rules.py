@@ -24,7 +24,7 @@ from node.core.voting_events import (
     Tick,
     found,
 )
-from node.core.voting_messages import (
+from proto.voting import (
     EMPTY,
     AppendAnswer,
     AppendEntries,

@@ -10,10 +10,10 @@ removed from the environment), one JSON array a line. ``n`` is the number of an 
     from the supervisor                   to the supervisor
     ["setup", mode]                       ["listing", module, tests]           (whole sessions)
     ["run", n, module, select | null]     ["opened", modules, command, versions, notes]
-    ["withdraw", n]                       ["collecting", n, module]
+    ["withdraw", n, tail]                 ["collecting", n, module]
     ["close"]                             ["collected", n, module, tests, groups, last]
                                           ["started", n, test]   ["verdict", n, module, test, {...}]
-                                          ["done", n]            ["handed", n, tests]
+                                          ["done", n]            ["handed", n, tests, why]
                                           ["stopped", reason]    ["ended", exit code]
 
 ``test`` is [node id, occurrence]. The channel is read between tests only, so there is no thread.
@@ -34,6 +34,7 @@ import select
 import shlex
 import signal
 import sys
+import time
 import types
 
 NAME = "_testring_session"
@@ -42,6 +43,11 @@ KEEP = 32768  # characters kept at each end of a traceback or an output
 PAGE = 2000  # tests in one listing
 PAGE_CHARACTERS = 400000
 REPORTS = 50
+GIVEN = 5000  # tests handed back at once
+GIVEN_CHARACTERS = 1000000
+SURE_TESTS = 5  # after so many tests of a module, or so many seconds, it is known what they take
+SURE_SECONDS = 0.5
+LEAST_GIVEN = 0.3  # seconds that tests must be expected to take to be given to another session
 CHANNEL_LOST = 70  # exit code when a test has closed or replaced the channel
 
 
@@ -270,7 +276,7 @@ def neutralise(args):
 # --- from reports to one verdict ----------------------------------------------------------------
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def is_subtest_type(kind):
     return kind.__name__.lower().startswith("subtest")
 
@@ -377,6 +383,16 @@ class Module:
         self.collectors = []  # held back, in pytest's order
         self.tests = None  # not collected yet
         self.seen = collections.Counter()
+        self.costs = Costs()
+
+
+class Costs:
+    """Seconds that a module has taken so far, beside its tests: what another session would pay again."""
+
+    def __init__(self):
+        self.collection = 0.0
+        self.wide = 0.0  # fixtures of module, package and session scope
+        self.classes = 0.0  # fixtures of class scope, of all classes so far
 
 
 class Work:
@@ -387,7 +403,19 @@ class Work:
         self.wanted = None if wanted is None else {(nodeid, occurrence) for nodeid, occurrence in wanted}
         self.tests = None
         self.begun = False
-        self.unknown = ()  # wanted tests that this session has not
+        self.ran = 0
+        self.seconds = 0.0  # of the tests that ran, shared fixtures left out
+
+
+def halve(tests):
+    """(where the second half begins, whether that lies inside a class); near a class's end if one is."""
+    middle = len(tests) // 2
+    parents = [test.item.parent for test in tests]
+    borders = [place for place in range(1, len(tests)) if parents[place] is not parents[place - 1]]
+    near = [place for place in borders if abs(place - middle) * 4 <= len(tests)]
+    cut = min(near, key=lambda place: abs(place - middle), default=middle)
+    whole = cut == 0 or parents[cut] is not parents[cut - 1]
+    return cut, not whole
 
 
 def pages(tests):
@@ -472,6 +500,8 @@ class Session:
         self.queue = collections.deque()
         self.closing = False
         self.reports = []
+        self.running = None  # the module of the test that runs
+        self.asked = set()  # assignments whose tails were asked for, without an answer yet
 
     def module(self, name):
         if name not in self.modules:
@@ -549,7 +579,7 @@ class Session:
         from _pytest.runner import collect_one_node
 
         session, config = self.session, self.session.config
-        items, self.collecting = [], module
+        items, self.collecting, began = [], module, time.monotonic()
         with self._in_root(), collection_warnings(config):
             for collector in module.collectors:
                 report = collect_one_node(collector)
@@ -563,6 +593,7 @@ class Session:
         self.items.extend(items)
         session.items = self.items
         self.collecting = None
+        module.costs.collection = time.monotonic() - began
         broken, self.broken = self.broken, []
         held = [Test(module, nodeid, result=result) for module, nodeid, result in broken]
         module.tests = (module.tests or []) + held + [Test(module, i.nodeid, item=i) for i in items]
@@ -610,15 +641,61 @@ class Session:
             elif name == "close":
                 self.closing = True
             elif name == "withdraw":
-                for work in [w for w in self.queue if w.number == values[0] and not w.begun]:
-                    self.queue.remove(work)
-                    self.channel.queue("handed", work.number, [])
-                    self.channel.flush()
+                self.withdraw(*values)
 
-    def upcoming(self, block):
+    def withdraw(self, number, tail):
+        waiting = [work for work in self.queue if work.number == number and not work.begun]
+        if tail:
+            self.asked.add(number)
+        elif waiting:
+            self.queue.remove(waiting[0])
+            self.channel.queue("handed", number, [], "unbegun")
+        else:
+            self.channel.queue("handed", number, [], "kept")
+        self.channel.flush()
+
+    def share(self, work, index):
+        """Answer who asked for the tail of what runs, before test ``index`` of it starts.
+
+        The second half of what comes after that test is given to another session if that pays: its
+        tests must be expected to take ``LEAST_GIVEN`` seconds, and twice what the module's import
+        and its shared fixtures took here, as the other session sets them up again. The cut lies
+        between two classes where one is near; inside a class its own fixtures count as well.
+        Tests of an ``xdist_group`` stay. Nothing is said before some tests have shown what they take.
+        """
+        if work.number not in self.asked:
+            return
+        rest = work.tests[index + 1 :]
+        if rest and work.ran < SURE_TESTS and work.seconds < SURE_SECONDS:
+            return
+        self.asked.discard(work.number)
+        given = self.tail(work, rest) if rest and work.module else []
+        if given:
+            gone = {id(test) for test in given}
+            work.tests = [test for test in work.tests if id(test) not in gone]
+        self.channel.queue("handed", work.number, [test.key for test in given], "tail")
+        self.channel.flush()
+
+    def tail(self, work, rest):
+        """What of ``rest`` another session is to run; empty if it does not pay."""
+        cut, inside = halve(rest)
+        given, size = [], 0
+        for test in reversed(rest[cut:]):
+            size += len(test.key[0])
+            if len(given) == GIVEN or size > GIVEN_CHARACTERS:
+                break
+            if not test.group:
+                given.append(test)
+        costs = rest[0].module.costs
+        again = costs.collection + costs.wide + (costs.classes if inside else 0.0)
+        expected = len(given) * work.seconds / max(1, work.ran)
+        return given[::-1] if expected >= max(LEAST_GIVEN, 2 * again) else []
+
+    def upcoming(self, block, last=None):
         """The first queued assignment that has a test to run, prepared; None if there is none.
 
-        With ``block`` it waits until there is one or the session is told to close.
+        With ``block`` it waits until there is one or the session is told to close. ``last`` is the
+        assignment whose last test waits for that: it has nothing left to give.
         """
         self.listen(False)
         while True:
@@ -633,12 +710,15 @@ class Session:
             if self.closing or not block:
                 return None
             self.listen(True)
+            if last is not None:
+                self.share(last, len(last.tests) - 1)
 
     def prepare(self, work):
         """Choose the assignment's tests; collectors that gave none have their verdict at once."""
         module = self.modules.get(work.module)
         if work.module and module is None:
-            work.tests, work.unknown = [], work.wanted or [("", 0)]
+            work.tests = []
+            self.channel.queue("handed", work.number, [], "unknown")
             return
         known = self.order
         if module is not None:
@@ -651,7 +731,9 @@ class Session:
             tests = self._whole_module(work, known)
         else:
             tests = [test for test in known if test.key in work.wanted]
-            work.unknown = sorted(work.wanted.difference(test.key for test in tests))
+            unknown = sorted(work.wanted.difference(test.key for test in tests))
+            if unknown:
+                self.channel.queue("handed", work.number, unknown, "unknown")
             if self.lazy:
                 self.tell_collected(work, tests, {})
         for test in tests:
@@ -679,11 +761,9 @@ class Session:
             self.channel.queue("collected", work.number, work.module, part, groups if last else {}, last)
 
     def finish(self, work):
-        """Its tests have run; what this session does not know goes back."""
-        if work.unknown:
-            self.channel.queue("handed", work.number, [key for key in work.unknown if key[0]])
-        else:
-            self.channel.queue("done", work.number)
+        """Its tests have run."""
+        self.asked.discard(work.number)
+        self.channel.queue("done", work.number)
 
     # the loop
 
@@ -693,13 +773,15 @@ class Session:
             self.queue.popleft()
             work.begun = True
             self.upcoming(False)
-            for index, test in enumerate(work.tests):
-                ahead = None
+            index = -1
+            while (index := index + 1) < len(work.tests):
+                test, ahead = work.tests[index], None
+                self.listen(False)
+                self.share(work, index)
                 if index + 1 < len(work.tests):
                     following = work.tests[index + 1].item
-                    self.listen(False)
                 else:
-                    ahead = self.upcoming(True)
+                    ahead = self.upcoming(True, work)
                     following = ahead.tests[0].item if ahead else None
                     if ahead:
                         ahead.begun = True
@@ -712,14 +794,27 @@ class Session:
         self.channel.flush()
 
     def run_test(self, work, test, following):
-        self.reports = []
+        self.reports, self.running = [], test.module
+        costs, began = test.module.costs, time.monotonic()
+        shared = costs.wide + costs.classes
         self.channel.queue("started", work.number, test.key)
         self.channel.flush()
         test.item.config.hook.pytest_runtest_protocol(item=test.item, nextitem=following)
         self.channel.check_owner()
+        work.ran += 1
+        work.seconds += max(0.0, time.monotonic() - began - (costs.wide + costs.classes - shared))
         outcome, decider = judge(self.reports)
         result = verdict(outcome, decider, self.reports)
         self.channel.queue("verdict", work.number, test.module.name, test.key, result)
+
+    def set_up(self, scope, seconds):
+        """A fixture was set up for the test that runs."""
+        if self.running is not None and scope != "function":
+            costs = self.running.costs
+            if scope == "class":
+                costs.classes += seconds
+            else:
+                costs.wide += seconds
 
     def take_report(self, report):
         # A test may report a hundred thousand subtests: those that passed decide nothing.
@@ -778,6 +873,12 @@ def make_hooks(state):
 
         def pytest_collectreport(self, report):
             state.pytest_collectreport(report)
+
+        @pytest.hookimpl(hookwrapper=True, tryfirst=True)
+        def pytest_fixture_setup(self, fixturedef):
+            began = time.monotonic()
+            yield
+            state.set_up(fixturedef.scope, time.monotonic() - began)
 
         @pytest.hookimpl(tryfirst=True)
         def pytest_runtestloop(self, session):

@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from proto.messages import Count, Message, Name
+from proto.words import Count, Message, Name
 
 
 class Epoch(Struct, frozen=True, array_like=True, order=True):

@@ -1,0 +1,40 @@
+"""What is known of a project from before, looked up beside the loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import gevent
+
+from node.core import effects as fx
+from node.core import events as ev
+from node.store import Store, StoreError
+
+log = logging.getLogger("testring.history")
+
+
+class History:
+    """Answers ``Recall``.
+
+    Args:
+        post: the node's inbox.
+    """
+
+    def __init__(self, store: Store, post: Callable[[ev.AnyEvent], None]) -> None:
+        self._store = store
+        self._post = post
+
+    def recall(self, effect: fx.Recall) -> None:
+        """Post ``Recalled``, if anything is known; never blocks."""
+        gevent.spawn(self._recall, effect)
+
+    def _recall(self, effect: fx.Recall) -> None:
+        try:
+            seconds = gevent.get_hub().threadpool.apply(self._store.durations, (effect.source,))
+        except StoreError as error:
+            log.warning("durations of %s: %s", effect.source, error)
+            return
+        if seconds:
+            event = ev.Recalled(evaluation=effect.evaluation, project=effect.project, seconds=seconds)
+            self._post(event)
