@@ -14,7 +14,7 @@ ROOMS = ("proto", "node", "api", "cli")
 
 ARROWS = {
     "proto": ("proto",),
-    "node/core": ("node.core", "proto.messages"),
+    "node/core": ("node.core", "proto.messages", "proto.voting"),
     "node/runner/inject": (),
     "node/net": ("node.net", "node.core", "node.config", "proto"),
     "node/store": ("node.store", "node.core", "proto"),

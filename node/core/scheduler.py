@@ -186,8 +186,9 @@ class Scheduler:
         asked = self._stealing.asked(work)
         spare = len(idle) - asked
         if asked and not others:
-            # All may wait: what one is given the next one can halve. But the audit needs a slot.
-            spare = min(spare, int(self.audit_due(work)))
+            # All may wait: what one is given the next one can halve. But the audit needs one slot.
+            ending = any(session.closing for session in work.sessions.values())
+            spare = min(spare, int(self.audit_due(work) and not ending))
         # Those that hold nothing go first: the others' last test is still to come.
         for session in sorted(idle, key=lambda one: len(one.assignments)):
             if spare > 0 and not _lends(work, session):

@@ -60,10 +60,12 @@ class Seeds:
 
     def redirect(self, hint: str) -> None:
         """``hint`` is the address of the master as somebody knows it."""
+        if self._settled():
+            return
         self._hint = hint or self._hint
         self._look.set()
 
-    def lost(self) -> None:
+    def lost(self, _node: str) -> None:
         """A peer is gone: look at once."""
         self._look.set()
 

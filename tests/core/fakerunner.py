@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from proto import messages as m
 from proto.messages import AnyMessage, AssignmentId, TestId
 
-BEHAVIOURS = ("pass", "fail", "skip", "error", "xfail", "split", "die", "die once", "hang")
+BEHAVIOURS = ("pass", "fail", "skip", "error", "xfail", "split", "strange", "die", "die once", "hang")
 
 
 @dataclass(frozen=True)
 class FakeTest:
-    """One test. ``split`` fails unless the whole suite was collected; ``die`` kills its runner."""
+    """One test. ``split`` fails unless the whole suite was collected; ``die`` kills its runner;
+    ``strange``: of the sessions that collect its module alone, only the first finds it."""
 
     __test__ = False
 
@@ -25,8 +26,8 @@ class FakeTest:
 
 @dataclass(frozen=True)
 class FakeModule:
-    """``collects``: ``""`` (well), ``error``, ``skip``, ``die``, ``die once`` or ``imports``
-    (collected alone it lacks its last test)."""
+    """``collects``: ``""`` (well), ``error``, ``skip``, ``die``, ``die once``, ``imports``
+    (collected alone it lacks its last test) or ``dear`` (its fixtures: no tail is given)."""
 
     name: str
     tests: tuple[FakeTest, ...]
@@ -52,7 +53,7 @@ class FakeSuite:
         """(module, test) -> the outcome that serial pytest gives."""
         said = {
             "pass": "passed", "fail": "failed", "skip": "skipped", "error": "error", "xfail": "xfailed",
-            "split": "passed", "die": "crashed", "die once": "passed", "hang": "timeout",
+            "split": "passed", "strange": "passed", "die": "crashed", "die once": "passed", "hang": "timeout",
         }  # fmt: skip
         outcomes: dict[tuple[str, TestId], str] = {}
         for module in self.modules:
@@ -95,19 +96,17 @@ class FakeRunner:
     Args:
         say: posts messages of this session to its node.
         once: remembers, across runners, what "once" has already happened.
+        first: and which session was the first to collect a module alone.
     """
 
     suite: FakeSuite
     open: m.OpenSession
     say: Callable[[tuple[AnyMessage, ...]], None]
     once: set[object]
+    first: dict[object, AssignmentId]
     pace: Callable[[], float]
     ran: list[tuple[str, TestId]]
     batch: int = 1
-    keeps: frozenset[str] = frozenset()
-    """Modules whose tails it does not give (their fixtures are dear)."""
-    strange: frozenset[TestId] = frozenset()
-    """Tests that only the first session to collect their module finds."""
     verdicts: list[m.Verdict] = field(default_factory=list)
     """Not sent yet."""
     owner: AssignmentId | None = None
@@ -188,7 +187,8 @@ class FakeRunner:
         lazy = self.open.mode == "lazy"
         outcome: m.Outcome = {
             "pass": "passed", "fail": "failed", "skip": "skipped", "error": "error", "xfail": "xfailed",
-            "split": "failed" if lazy else "passed", "die once": "passed", "hang": "timeout",
+            "split": "failed" if lazy else "passed", "strange": "passed",
+            "die once": "passed", "hang": "timeout",
         }[test.does]  # type: ignore[assignment]  # fmt: skip
         self._verdict(assignment, module, test.id, outcome)
         if test.does == "hang":
@@ -223,7 +223,10 @@ class FakeRunner:
         work, index = self.current
         tests = work.tests or []
         rest = [(module, test) for module, test in tests[index + 1 :] if not test.group]
-        given = [] if work.run.module in self.keeps else rest[len(rest) // 2 :]
+        kinds = {module.name: module.collects for module in self.suite.modules}
+        kinds = {module.name: module.collects for module in self.suite.modules}
+        dear = kinds[work.run.module] == "dear"
+        given = [] if dear else rest[len(rest) // 2 :]
         self.asked.remove(work.run.assignment)
         tests[:] = [entry for entry in tests if entry not in given]
         self._tell(
@@ -264,7 +267,7 @@ class FakeRunner:
                 yield from self._end("died", "killed by SIGSEGV", run.assignment, collecting=run.module)
                 return
             self.collected.add(run.module)
-        known = [(module.name, test) for module in chosen for test in module.found(self.open.mode)]
+        known = [(module.name, test) for module in chosen for test in self._found(module)]
         if run.select:
             tests = [(name, test) for name, test in known if test.id in set(run.select)]
             unknown = set(run.select) - {test.id for _, test in tests}
@@ -280,6 +283,14 @@ class FakeRunner:
             if test.id.nodeid == name:
                 self._verdict(run.assignment, name, test.id, "error" if test.does == "error" else "skipped")
         work.tests = [(name, test) for name, test in tests if test.id.nodeid != name]
+
+    def _found(self, module: FakeModule) -> Iterator[FakeTest]:
+        """Its tests as this session finds them."""
+        first: dict[object, AssignmentId] = self.first
+        key = (self.open.evaluation, self.open.project, module.name)
+        lazy = self.open.mode == "lazy"
+        stranger = lazy and first.setdefault(key, self.open.session) != self.open.session
+        return (test for test in module.found(self.open.mode) if not (stranger and test.does == "strange"))
 
     def _announce(self, run: m.Run, known: list[tuple[str, FakeTest]]) -> list[tuple[str, FakeTest]]:
         if self.open.mode == "whole":

@@ -132,8 +132,12 @@ class MiniCluster:
         self.messages: list[tuple[str, str, object]] = []
         self.lives: dict[str, Life] = {}
         self.once: set[object] = set()
+        self.first: dict[object, AssignmentId] = {}
         self.ran: list[tuple[str, TestId]] = []
         self.slots = {"m": slots}
+        self.recalled: dict[str, float] = {}
+        """What is known of every project from before."""
+        self.recalls: list[fx.Recall] = []
         self.batch = 1
         """Verdicts in one message of a runner."""
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
@@ -260,8 +264,13 @@ class MiniCluster:
         limit = self.now + seconds
         while not done():
             if self.now > limit:
-                raise Stuck(f"not done after {seconds} virtual seconds")
+                raise Stuck(f"not done after {seconds} virtual seconds\n{self.story()}")
             self._step()
+
+    def story(self) -> str:
+        """What the master did about the first evaluations that are not over."""
+        unfinished = [number for number in range(1, 6) if number not in self.log.ended]
+        return "\n".join(self.lives["m"].core.story(number) for number in unfinished)
 
     def run_for(self, seconds: float) -> None:
         """Let so much virtual time go by."""
@@ -302,9 +311,7 @@ class MiniCluster:
             return
         for effect in life.core.handle(event, self.now):
             self._carry_out(life, effect)
-        validate = getattr(life.core, "validate", None)
-        if validate is not None:
-            validate()
+        life.core.validate()
 
     def _carry_out(self, life: Life, effect: fx.AnyEffect) -> None:
         if isinstance(effect, fx.Append):
@@ -317,6 +324,13 @@ class MiniCluster:
             self.answers[effect.ticket] = effect
         elif isinstance(effect, fx.Clone):
             self.later(self.pace(), lambda: self._cloned(life, effect))
+        elif isinstance(effect, fx.Recall):
+            self.recalls.append(effect)
+            if self.recalled:
+                event = ev.Recalled(
+                    evaluation=effect.evaluation, project=effect.project, seconds=self.recalled
+                )
+                self.later(0.001, lambda: self.tell(life.name, event))
         elif isinstance(effect, fx.StartSession):
             self._start_runner(life, effect.open)
         elif isinstance(effect, fx.RunInSession):
@@ -410,7 +424,7 @@ class MiniCluster:
             self.tell(life.name, ev.SessionSaid(session=opened.session, messages=messages))
 
         runner = FakeRunner(
-            self.suites[opened.package], opened, say, self.once, self.pace, self.ran, self.batch
+            self.suites[opened.package], opened, say, self.once, self.first, self.pace, self.ran, self.batch
         )
         life.runners[opened.session] = (runner, runner.life())
         self._go_on(life, opened.session)

@@ -286,11 +286,3 @@ def test_the_network_names_only_connected_nodes() -> None:
     made.settle()
     ticket = made.ask(m.GetNetwork())
     assert made.answers[ticket].body == {"m:7000": ["w0:7000"], "w0:7000": ["m:7000"]}
-
-
-def test_idle_slots_steal_what_another_has_not_begun() -> None:
-    made = cluster(2)
-    evaluate(made, "a: " + "pass " * 60 + "| b: pass | c: pass | d: pass | e: pass", collection="lazy")
-    slow = [r for r in made.log.of(rec.Attempted, 1) if r.module == "test_a.py"]
-    others = {r.node for r in made.log.of(rec.Attempted, 1) if r.module != "test_a.py"}
-    assert len(others - {slow[0].node}) == 1

@@ -48,8 +48,13 @@ def check(made: MiniCluster, evaluation: int, project: int, given: FakeSuite) ->
     if not made.log.projects[evaluation, project].audited and outcomes.keys() != expected.keys():
         assert made.log.projects[evaluation, project].notes
         return
+    strange = {(one.name, test.id) for one in given.modules for test in one.tests if test.does == "strange"}
     for key, said in expected.items():
         where = (evaluation, project, *key)
+        if key in strange and not made.log.projects[evaluation, project].audited:
+            # Its only session died with it, and the whole suite could not be collected.
+            assert outcomes[key] in (said, "lost")
+            continue
         assert outcomes[key] == said or where in made.log.unconfirmed, f"{key}: {outcomes[key]}, not {said}"
     assert outcomes.keys() == expected.keys()
 
