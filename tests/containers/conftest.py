@@ -55,7 +55,7 @@ def three(stack: Stack) -> Stack:
             if network not in state["NetworkSettings"]["Networks"]:
                 engine.docker("network", "connect", "--alias", service, network, container)
     if not stack.containers("git"):
-        stack.script("--workers", "3", "--no-build")
+        stack.script("--workers", "3")
     stack.scale(3)
     stack.wait_nodes(4)
     return stack

@@ -78,7 +78,7 @@ class Stack:
 
     def compose(self, *arguments: str, check: bool = True) -> str:
         """Output of compose, whichever of the two there is."""
-        return run([*_compose(), *arguments], check=check, environ=self.environ)
+        return run([*_compose(), "--ansi", "never", *arguments], check=check, environ=self.environ)
 
     def script(self, *arguments: str) -> str:
         """Output of ``./start_containers.sh ARGUMENTS`` for this installation."""
