@@ -8,7 +8,7 @@ ONLY ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint types corpus bench clean
+.PHONY: help demo up test lint types corpus containers bench clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## /make \1: /p' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ types: $(STAMP) ## mypy, strict on proto and node/core
 
 corpus: $(STAMP) ## real projects against plain pytest (ONLY=name for one)
 	@$(PYTHON) -m tests.real.corpus $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+containers: $(STAMP) ## images, compose, faults, Swarm, manifests: needs docker (PYTHON_VERSION, ARGS)
+	@$(PYTHON) -m pytest -m containers tests/containers $(ARGS)
 
 bench: $(STAMP) ## wall times against pytest and pytest-xdist, streams, HTTP
 	@$(PYTHON) -m bench $(ARGS)

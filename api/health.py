@@ -1,4 +1,4 @@
-"""``python -m api.health [NODES | --alive]``: exit code 0 if this service reaches a master with so many nodes.
+"""``python -m api.health [NODES | --alive]``: exit code 0 if a master with so many nodes is reached.
 
 ``--alive`` is content with any answer: while there is no master, a restart of the service would not
 help. For the health checks of container engines, which have neither curl nor a token.
