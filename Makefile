@@ -4,6 +4,7 @@ SHELL := /bin/sh
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+CONTAINERS_STAMP := $(VENV)/.installed-containers
 ONLY ?=
 ARGS ?=
 
@@ -29,6 +30,14 @@ $(STAMP): setup.cfg pyproject.toml
 	fi; \
 	touch $@
 
+$(CONTAINERS_STAMP): $(STAMP)
+	@if command -v uv >/dev/null 2>&1; then \
+	    uv pip install --quiet --python $(PYTHON) -e '.[test,containers]'; \
+	else \
+	    $(PYTHON) -m pip install --quiet --disable-pip-version-check -e '.[test,containers]'; \
+	fi
+	@touch $@
+
 demo: $(STAMP) ## two small projects on three workers, the whole way over HTTP
 	@$(PYTHON) examples/demo.py
 
@@ -49,7 +58,7 @@ types: $(STAMP) ## mypy, strict on proto and node/core
 corpus: $(STAMP) ## real projects against plain pytest (ONLY=name for one)
 	@$(PYTHON) -m tests.real.corpus $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
-containers: $(STAMP) ## images, compose, faults, Swarm, manifests: needs docker (PYTHON_VERSION, ARGS)
+containers: $(CONTAINERS_STAMP) ## images, compose, faults, Swarm, manifests: needs docker (PYTHON_VERSION, ARGS)
 	@$(PYTHON) -m pytest -m containers tests/containers $(ARGS)
 
 bench: $(STAMP) ## wall times against pytest and pytest-xdist, streams, HTTP

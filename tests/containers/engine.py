@@ -64,7 +64,7 @@ class Stack:
     """``docker-compose.yml`` with the tests' overlay, under a project name and a port of its own."""
 
     def __init__(self, scratch: Path) -> None:
-        self.port = _port()
+        self.port = free_port()
         self.environ = {
             **os.environ,
             "COMPOSE_PROJECT_NAME": PROJECT,
@@ -176,7 +176,7 @@ def _compose() -> tuple[str, ...]:
     return ("docker", "compose") if plugin.returncode == 0 else ("docker-compose",)
 
 
-def _port() -> int:
+def free_port() -> int:
     """8080, as in the README, or a free one if another service has it."""
     for wanted in (8080, 0):
         with socket.socket() as probe:
