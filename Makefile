@@ -4,13 +4,14 @@ SHELL := /bin/sh
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+CONTAINERS_STAMP := $(VENV)/.installed-containers
 ONLY ?=
 ARGS ?=
 SECONDS ?= 60
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint types corpus chaos bench clean
+.PHONY: help demo up test lint types corpus chaos containers bench clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## /make \1: /p' $(MAKEFILE_LIST)
@@ -30,6 +31,14 @@ $(STAMP): setup.cfg pyproject.toml
 	    $(PYTHON) -m pip install --quiet --disable-pip-version-check -e '.[test]'; \
 	fi; \
 	touch $@
+
+$(CONTAINERS_STAMP): $(STAMP)
+	@if command -v uv >/dev/null 2>&1; then \
+	    uv pip install --quiet --python $(PYTHON) -e '.[test,containers]'; \
+	else \
+	    $(PYTHON) -m pip install --quiet --disable-pip-version-check -e '.[test,containers]'; \
+	fi
+	@touch $@
 
 demo: $(STAMP) ## two small projects on three workers, the whole way over HTTP
 	@$(PYTHON) examples/demo.py
@@ -53,6 +62,9 @@ corpus: $(STAMP) ## real projects against plain pytest (ONLY=name for one)
 
 chaos: $(STAMP) ## a cluster at work while its nodes are killed, stopped and cut off (SECONDS=300 SEED=n)
 	@$(PYTHON) -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+containers: $(CONTAINERS_STAMP) ## images, compose, faults, Swarm, manifests: needs docker (PYTHON_VERSION, ARGS)
+	@$(PYTHON) -m pytest -m containers tests/containers $(ARGS)
 
 bench: $(STAMP) ## wall times against pytest and pytest-xdist, streams, HTTP
 	@$(PYTHON) -m bench $(ARGS)

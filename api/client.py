@@ -63,6 +63,8 @@ class NodeClient:
         self.timeout = timeout
         self.connect_timeout = connect_timeout
         self._link: Link | None = None
+        self._target = ""
+        """Which node the path led to when the connection was opened."""
         self._opening = threading.Lock()
         self._failures = 0
         self._failure = ""
@@ -129,7 +131,10 @@ class NodeClient:
     def _live_link(self, end: float) -> Link:
         link = self._link
         if link is not None and not link.lost:
-            return link
+            if self._leads_to() in ("", self._target):
+                return link
+            # A master that lost its majority keeps its connections and answers nothing.
+            link.close("the path leads to another node now")
         failures = self._failures
         # Whoever comes meanwhile waits here and shares what the first one found, good or bad.
         if not self._opening.acquire(timeout=max(0.0, end - time.monotonic())):
@@ -138,6 +143,7 @@ class NodeClient:
             if self._link is None or self._link.lost:
                 if self._failures != failures:
                     raise NodeUnavailable(self._failure)
+                self._target = self._leads_to()
                 self._link = self._open_link(end)
             return self._link
         finally:
@@ -166,6 +172,13 @@ class NodeClient:
                 raise NodeUnavailable(f"no master is reachable ({failure})")
             time.sleep(pause)
             pause = min(pause * 2, 0.25)
+
+    def _leads_to(self) -> str:
+        """The socket that the master's path is a link to; empty if it is none."""
+        try:
+            return os.readlink(self.socket_path)
+        except OSError:
+            return ""
 
     def _paths(self, first: Path | None) -> Iterator[Path]:
         if first is not None:

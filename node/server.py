@@ -195,7 +195,8 @@ class Server:
                 event = self._inbox.get(timeout=wait)
             except Empty:
                 event = ev.Tick(at=time.time())
-                if self.core.is_master:
+                # A master that no majority hears must not take the path from the one that came after it.
+                if self.serving():
                     self.control.assert_master()
             self._handle(event)
 

@@ -111,6 +111,9 @@ class Workspace:
             self._reachable(self.run_dir)
             for folder in (self.top, self.shared, self.environments, self.sessions, self.clones):
                 folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+                # Clones belong to another uid since the last life, and a container's root may have
+                # no right to change the mode of what it does not own.
+                self._own(folder, 0 if self.root else None)
                 folder.chmod(0o711)
             self._own(self.clones, self.fetch_uid)
             self.build.mkdir(mode=0o700, exist_ok=True)

@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -123,6 +124,11 @@ class Links:
         """Dial a control connection and keep it as a peer (errors as ``dial``)."""
         wire = self.dial(address, "node")
         return self._adopt(wire)
+
+    def fresh(self, node: str) -> Peer | None:
+        """The connection with a node if it is no older than a moment."""
+        peer = self.peers.get(node)
+        return peer if peer is not None and time.monotonic() - peer.since < CROSSING else None
 
     def send(self, node: str, message: AnyMessage) -> None:
         """Queue a message for a peer; one that is not connected loses it."""
