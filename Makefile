@@ -7,9 +7,11 @@ STAMP := $(VENV)/.installed
 CONTAINERS_STAMP := $(VENV)/.installed-containers
 ONLY ?=
 ARGS ?=
+SECONDS ?= 60
+SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint types corpus containers bench clean
+.PHONY: help demo up test lint types corpus chaos containers bench clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## /make \1: /p' $(MAKEFILE_LIST)
@@ -60,6 +62,9 @@ corpus: $(STAMP) ## real projects against plain pytest (ONLY=name for one)
 
 containers: $(CONTAINERS_STAMP) ## images, compose, faults, Swarm, manifests: needs docker (PYTHON_VERSION, ARGS)
 	@$(PYTHON) -m pytest -m containers tests/containers $(ARGS)
+
+chaos: $(STAMP) ## a cluster at work while its nodes are killed, stopped and cut off (SECONDS=300 SEED=n)
+	@$(PYTHON) -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: $(STAMP) ## wall times against pytest and pytest-xdist, streams, HTTP
 	@$(PYTHON) -m bench $(ARGS)

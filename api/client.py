@@ -109,7 +109,10 @@ class NodeClient:
             TransferRefused: the node said no.
         """
         end = time.monotonic() + timeout
-        channel = self._open(lambda path, left: Channel.open(path, "stream", timeout=left), end)
+        # To the node that will be asked about it: the master's socket may lead to another one by now.
+        link = self._link
+        first = link.path if link is not None and not link.lost else None
+        channel = self._open(lambda path, left: Channel.open(path, "stream", timeout=left), end, first)
         try:
             channel.send(Store(sha256=sha256, size=size))
             return _send_file(channel, _blocks(source), sha256, end)
@@ -148,19 +151,19 @@ class NodeClient:
 
     def _open_link(self, end: float) -> Link:
         try:
-            return self._open(lambda path, left: Link.open(path, timeout=left), end)
+            return self._open(lambda path, left: Link.open(_real(path), timeout=left), end)
         except NodeUnavailable as error:
             self._failures += 1
             self._failure = str(error)
             raise
 
-    def _open(self, opener: Callable[[Path, float], Opened], end: float) -> Opened:
+    def _open(self, opener: Callable[[Path, float], Opened], end: float, first: Path | None = None) -> Opened:
         """``opener(path, seconds)`` for the first path that answers, tried for ``connect_timeout``."""
         end = min(end, time.monotonic() + self.connect_timeout)
         pause = 0.02
         while True:
             failure = ""
-            for path in self._paths():
+            for path in self._paths(first):
                 try:
                     return opener(path, max(0.05, end - time.monotonic()))
                 except ChannelClosed as error:
@@ -177,9 +180,16 @@ class NodeClient:
         except OSError:
             return ""
 
-    def _paths(self) -> Iterator[Path]:
+    def _paths(self, first: Path | None) -> Iterator[Path]:
+        if first is not None:
+            yield first
         yield self.socket_path
         yield from sorted(self.socket_path.parent.glob("node-*.sock"))
+
+
+def _real(path: Path) -> Path:
+    """Where a link leads now: the master's is moved to another node at a takeover."""
+    return Path(os.path.realpath(path))
 
 
 def _check(query: Query) -> None:

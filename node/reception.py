@@ -46,7 +46,12 @@ class Reception:
             told(node)
         self._post(
             ev.PeerDown(
-                node=node, incarnation=peer.incarnation, by_peer=evidence, bye=peer.bye, reason=reason
+                node=node,
+                incarnation=peer.incarnation,
+                by_peer=evidence,
+                bye=peer.bye,
+                replaced=peer.replaced,
+                reason=reason,
             )
         )
 

@@ -29,11 +29,13 @@ class Holders:
         self.voters: tuple[str, ...] = (node,)
         self.committed: tuple[str, ...] = (node,)
         """The newest set that is committed."""
+        self.settled = False
+        """Whether a majority of the voters knows that they are: they could go on without this node."""
 
     @property
     def durability(self) -> str:
         """``replicated`` if what is committed is on more than one disk."""
-        return "replicated" if len(self.committed) > 1 else "local"
+        return "replicated" if len(self.committed) > 1 and self.settled else "local"
 
     def changed(self) -> None:
         """Members, connections or voters are not what they were."""

@@ -198,6 +198,7 @@ class Links:
         if before is not None:
             # The same node dialled again: its old connection is dead whatever TCP thinks of it.
             before.close("replaced by a newer connection")
+            before.replaced = True
             self._gone(before, False, "replaced by a newer connection")
         self.peers[node] = peer
         self._events.peer_up(peer)

@@ -16,7 +16,8 @@ removed from the environment), one JSON array a line. ``n`` is the number of an 
                                           ["done", n]            ["handed", n, tests, why]
                                           ["stopped", reason]    ["ended", exit code]
 
-``test`` is [node id, occurrence]. The channel is read between tests only, so there is no thread.
+``test`` is [node id, occurrence]; the tree's own path in an id is written ``<root>``. The channel is
+read between tests only, so there is no thread.
 """
 
 import collections
@@ -360,7 +361,8 @@ class Test:
     __slots__ = ("item", "key", "module", "result")
 
     def __init__(self, module, nodeid, item=None, result=None):
-        nodeid = nodeid.encode("utf-8", "replace").decode("utf-8")
+        # Parameters may be paths below the tree, and every session has its own copy of that.
+        nodeid = nodeid.replace(module.root, "<root>").encode("utf-8", "replace").decode("utf-8")
         self.module, self.item, self.result = module, item, result
         self.key = (nodeid, module.seen[nodeid])
         module.seen[nodeid] += 1
@@ -378,8 +380,8 @@ class Test:
 class Module:
     """What pytest collects one file into. Several collectors may share it (tests and doctests)."""
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, name, root):
+        self.name, self.root = name, root
         self.collectors = []  # held back, in pytest's order
         self.tests = None  # not collected yet
         self.seen = collections.Counter()
@@ -505,7 +507,7 @@ class Session:
 
     def module(self, name):
         if name not in self.modules:
-            self.modules[name] = Module(name)
+            self.modules[name] = Module(name, self.root)
         return self.modules[name]
 
     # collection
