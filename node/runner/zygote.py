@@ -104,7 +104,11 @@ def main() -> dict:
         signal.signal(number, signal.SIG_IGN)
     jobs = socket.socket(fileno=int(sys.argv[1]))
     jobs.set_inheritable(False)
-    jobs.send(b"ready")
+    try:
+        jobs.send(b"ready")
+    except BrokenPipeError:
+        # The warden died meanwhile.
+        sys.exit(0)
     try:
         foreman.Foreman(jobs, fork_instead_of_exec).run()
     except caretaker.Unwind as unwind:

@@ -22,6 +22,8 @@ RETURN_SECONDS = 45.0
 """A node that was restarted, continued or healed is in /network again within this time."""
 PATIENCE = 20.0
 """A step waits so long for a moment at which it is a single fault; then it is left out."""
+MOST_ENDS = 3
+"""A node that ended by itself so often is not started again."""
 _TICK = 0.02
 
 
@@ -129,7 +131,9 @@ class Agent:
             self._tell(f"{node.name} ended by itself: {how}")
             self._away = [one for one in self._away if one.node is not node]
             node.state = "killed"
-            self._away.append(_Away(node, "end", now + 1.0))
+            self.done[f"end of {node.name}"] += 1
+            if self.done[f"end of {node.name}"] < MOST_ENDS:
+                self._away.append(_Away(node, "end", now + 1.0))
         for away in list(self._away):
             if not away.back:
                 if now >= away.until:

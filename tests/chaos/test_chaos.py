@@ -12,7 +12,7 @@ from tests.chaos.nodes import ROOT
 pytestmark = pytest.mark.chaos
 
 
-@pytest.mark.parametrize("more", [["--spare-masters"]], ids=["workers"])
+@pytest.mark.parametrize("more", [["--spare-masters"], []], ids=["workers", "all"])
 def test_nothing_is_lost(more):
     command = [sys.executable, "-m", "tests.chaos", "--seconds", "30", "--seed", "1", *more]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=400, check=False)

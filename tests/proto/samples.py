@@ -65,6 +65,7 @@ MESSAGES: tuple[m.AnyMessage, ...] = (
     m.Run(assignment=WORK, session=SESSION, module="tests/test_a.py"),
     m.Run(assignment=WORK, session=SESSION, select=(TEST, AGAIN)),
     m.Withdraw(assignment=WORK),
+    m.Withdraw(assignment=WORK, tail=True),
     m.CloseSession(session=SESSION, kill=True),
     m.Listing(session=SESSION, module="tests/test_a.py", tests=(TEST, AGAIN)),
     m.SessionOpened(
@@ -79,7 +80,8 @@ MESSAGES: tuple[m.AnyMessage, ...] = (
     m.Verdicts(assignment=WORK, first=300, verdicts=(m.Verdict(test=TEST, outcome="passed"), VERDICT)),
     m.Answered(assignment=WORK, upto=302, superseded=(301,)),
     m.Done(assignment=WORK),
-    m.HandedBack(assignment=WORK, tests=(AGAIN,)),
+    m.HandedBack(assignment=WORK),
+    m.HandedBack(assignment=WORK, tests=(AGAIN,), why="tail"),
     m.SessionEnded(session=SESSION, how="closed"),
     m.SessionEnded(
         session=SESSION, how="died", message="killed by SIGSEGV", log="...", assignment=WORK, suspect=TEST

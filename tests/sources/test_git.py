@@ -210,7 +210,7 @@ def test_a_private_authority_is_trusted_when_it_is_named(
 ) -> None:
     """TESTRING_GIT_CA adds to the system's certificates, for git alone."""
     authority, context = certificates(tmp_path / "ca")
-    server = GitServer(tmp_path / "git", context)
+    server = GitServer(tmp_path / "git", tls=context)
     try:
         url = server.repository("o/private", {"a.py": "x"}, token=TOKEN)
         assert url.startswith("https://127.0.0.1:")

@@ -277,7 +277,8 @@ def neutralise(args):
 # --- from reports to one verdict ----------------------------------------------------------------
 
 
-@functools.cache
+# A project may run on a Python that has no functools.cache.
+@functools.lru_cache(maxsize=None)  # noqa: UP033
 def is_subtest_type(kind):
     return kind.__name__.lower().startswith("subtest")
 
