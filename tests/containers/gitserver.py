@@ -21,7 +21,7 @@ def main(directory: Path) -> None:
     """Serve until killed."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(directory / "ca" / "ca.pem", directory / "key.pem")
-    server = GitServer(Path("/tmp/git"), tls, ("0.0.0.0", PORT))
+    server = GitServer(Path("/tmp/git"), address=("0.0.0.0", PORT), tls=tls)
     server.repository("course/open", FILES)
     server.repository("course/private", FILES, token=TOKEN)
     print("ready", flush=True)
