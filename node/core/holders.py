@@ -58,8 +58,9 @@ class Holders:
     def equipped(self, event: ev.Equipped) -> None:
         """The end of an ``Equip``."""
         self._under_way.discard(event.node)
-        self._changed = True
+        # One that could not is asked again when something has changed, not at once and for ever.
         if event.ok and event.node in self._roster:
+            self._changed = True
             self._has.setdefault(event.node, set()).update(event.packages)
 
     def equip(self, connected: Set[str]) -> list[fx.AnyEffect]:

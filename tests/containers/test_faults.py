@@ -151,7 +151,7 @@ def test_disconnect_master(three: Stack, tmp_path: Path) -> str:
     return f"{said}; {result}"
 
 
-@within(120, "down and up again: evaluations are still there")
+@within(120, "down, up with fewer: evaluations are still there")
 def test_down_and_up(three: Stack) -> str:
     before = three.client.get("/evaluation")["evaluations"]
     assert before
@@ -160,8 +160,8 @@ def test_down_and_up(three: Stack) -> str:
     started = time.monotonic()
     three.down()
     seconds = time.monotonic() - started
-    three.script("--workers", "3", "--no-build")
-    three.wait_nodes(4)
+    # The two that come back must be the two that held the log last, whichever containers those were.
+    three.script("--workers", "1", "--no-build")
     assert three.client.get("/evaluation")["evaluations"] == before
     assert list(three.client.verdicts(last)) == verdicts
     return f"{len(before)} evaluations; down took {seconds:.1f} s"

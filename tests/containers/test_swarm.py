@@ -51,6 +51,9 @@ def swarm(built: None) -> Iterator[Client]:
         docker("stack", "rm", STACK, check=False)
         until(lambda: not left("ps"), COMMAND_SECONDS, "no container of the stack left")
         docker("swarm", "leave", "--force")
+        # The tasks' history: containers that ended and were kept.
+        for container in left("ps", "--all"):
+            docker("rm", "--force", container)
         for volume in left("volume", "ls"):
             docker("volume", "rm", volume)
 

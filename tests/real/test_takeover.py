@@ -57,6 +57,15 @@ def kill_master(cluster: Cluster) -> None:
     cluster.stop(cluster.embedded.child(name), signal.SIGKILL)
 
 
+def alone(cluster: Cluster) -> bool:
+    """Whether a node that is the only one left has taken over."""
+    try:
+        health = cluster.client.get("/health")
+    except CommandError:
+        return False  # nobody is master yet
+    return health["durability"] == "local" and health["nodes"] == 1
+
+
 def twice(cluster: Cluster, evaluation: int) -> list[str]:
     """Tests that began more often than their outcome needs (a failure under a split is confirmed)."""
     rows = [*cluster.client.tests(evaluation, "passed"), *cluster.client.tests(evaluation, "failed")]
@@ -114,16 +123,28 @@ def test_one_node_becomes_two_and_the_first_may_die(clusters, project):
     voters(cluster, 2)
     kill_master(cluster)
 
-    def alone() -> bool:
-        try:
-            health = cluster.client.get("/health")
-        except CommandError:
-            return False  # nobody is master yet
-        return health["durability"] == "local" and health["nodes"] == 1
-
-    until(alone, 30.0, "the second node alone")
+    until(lambda: alone(cluster), 30.0, "the second node alone")
     assert cluster.evaluation(first.answer["id"])["state"] == "finished"
     again = cluster.run(project({"test_b.py": "def test_b(): pass\n"}))
-    assert again.counts == {"passed": 1}
+    assert again.counts == {"passed": 2}
     # It went on without the other's vote: two histories could have met, so ids do not continue.
-    assert again.answer["id"] > 1_000_000
+    assert again.answer["id"] == 1_000_000
+
+
+def test_a_new_backup_gets_a_copy_of_a_long_history(clusters, project):
+    cluster = clusters(0, slots=1, environment={"TESTRING_PROFILE": "lan"})
+    many = "import pytest\n@pytest.mark.parametrize('n', range(6000))\ndef test_many(n): pass\n"
+    first = cluster.run(project({"test_many.py": many}))
+    # The log does not reach back to its beginning any more: only a copy of the tables will do.
+    added = cluster.add_worker()
+    voters(cluster, 2)
+    kill_master(cluster)
+    until(lambda: alone(cluster), 30.0, "the second node alone")
+    assert cluster.client.get("/health")["master"] == cluster.address(added)
+    assert cluster.evaluation(first.answer["id"]) == first.answer
+    assert cluster.client.get("/stats")["all"] == {
+        "failed": 0,
+        "passed": 6000,
+        "projects": 1,
+        "evaluations": 1,
+    }

@@ -33,9 +33,10 @@ class GitServer:
     """
 
     def __init__(
-        self, root: Path, address: tuple[str, int] = ("127.0.0.1", 0), tls: ssl.SSLContext | None = None
+        self, root: Path, tls: ssl.SSLContext | None = None, address: tuple[str, int] = ("127.0.0.1", 0)
     ) -> None:
         self.root = root
+        self.scheme = "https" if tls else "http"
         self.tokens: dict[str, str] = {}
         self.redirects: dict[str, str] = {}
         """Owner/name -> URL that its requests are redirected to."""
@@ -49,7 +50,6 @@ class GitServer:
         class Handler(_Handler):
             git = server
 
-        self._scheme = "https" if tls else "http"
         self._http = ThreadingHTTPServer(address, Handler)
         self._http.daemon_threads = True
         if tls is not None:
@@ -61,8 +61,8 @@ class GitServer:
 
     @property
     def url(self) -> str:
-        """The origin, as this machine reaches it."""
-        return f"{self._scheme}://127.0.0.1:{self._http.server_port}"
+        """The origin, ``http://127.0.0.1:PORT`` (``https`` with a TLS context)."""
+        return f"{self.scheme}://127.0.0.1:{self._http.server_port}"
 
     def repository(self, name: str, files: Mapping[str, str | bytes], *, token: str = "") -> str:
         """Make (or add a commit to) a repository ``OWNER/NAME``; returns its clone URL.

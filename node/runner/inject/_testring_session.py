@@ -83,6 +83,7 @@ class Channel:
         self.owner = os.getpid()
         self.identity = self._identity()
         self.out = []
+        self.encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
         self.rest = b""
         self.poll = select.poll()
         self.poll.register(self.descriptor, select.POLLIN)
@@ -111,7 +112,7 @@ class Channel:
             os._exit(CHANNEL_LOST)
 
     def queue(self, *event):
-        self.out.append(json.dumps(event, ensure_ascii=False, separators=(",", ":")))
+        self.out.append(self.encode(event))
 
     def flush(self):
         """Write what is queued in one go; blocks while the supervisor is behind."""
