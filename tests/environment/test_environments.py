@@ -239,7 +239,7 @@ def test_a_builder_that_is_killed_leaves_the_build_to_those_who_wait(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    package = pack(tree({"requirements.txt": "iniconfig\n"}), tmp_path)
+    package = pack(tree({"requirements.txt": "pluggy\n"}), tmp_path)
     building: gevent.event.AsyncResult[gevent.Greenlet] = gevent.event.AsyncResult()
     run = environments.uv.run
 
