@@ -39,6 +39,7 @@ class MiniCluster(World):
     def __init__(self, seed: int = 0, slots: int = 0, replicas: int = 0) -> None:
         super().__init__(seed, settings=CoreSettings(replicas=replicas))
         self.shell.keep_messages = True
+        self.alone = 0
         self._tickets = itertools.count(1)
         self._submitted: dict[int, Process] = {}
         self.add("m", slots, founder=True)

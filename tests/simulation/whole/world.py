@@ -68,6 +68,8 @@ class World:
         self.ran: list[tuple[str, TestId]] = []
         self.batch = 1
         """Verdicts in one message of a runner."""
+        self.alone = 1
+        """Slots of a master without other members."""
         self.write_delay = 0.05
         self.story: list[str] = []
         self.handled = 0
@@ -152,7 +154,7 @@ class World:
             address=f"{name}:7000",
             incarnation=disk.incarnation,
             slots=self.slots[name],
-            alone=1,
+            alone=self.alone,
             saved=disk.saved(),
             members=self.facts.members(disk.applied),
             timing=self.timing,
