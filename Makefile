@@ -4,11 +4,14 @@ SHELL := /bin/sh
 VENV := .venv
 PYTHON := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
+CONTAINERS_STAMP := $(VENV)/.installed-containers
 ONLY ?=
 ARGS ?=
+SECONDS ?= 60
+SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint types corpus bench clean
+.PHONY: help demo up test lint types corpus chaos containers bench clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## /make \1: /p' $(MAKEFILE_LIST)
@@ -29,6 +32,14 @@ $(STAMP): setup.cfg pyproject.toml
 	fi; \
 	touch $@
 
+$(CONTAINERS_STAMP): $(STAMP)
+	@if command -v uv >/dev/null 2>&1; then \
+	    uv pip install --quiet --python $(PYTHON) -e '.[test,containers]'; \
+	else \
+	    $(PYTHON) -m pip install --quiet --disable-pip-version-check -e '.[test,containers]'; \
+	fi
+	@touch $@
+
 demo: $(STAMP) ## two small projects on three workers, the whole way over HTTP
 	@$(PYTHON) examples/demo.py
 
@@ -48,6 +59,12 @@ types: $(STAMP) ## mypy, strict on proto and node/core
 
 corpus: $(STAMP) ## real projects against plain pytest (ONLY=name for one)
 	@$(PYTHON) -m tests.real.corpus $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+containers: $(CONTAINERS_STAMP) ## images, compose, faults, Swarm, manifests: needs docker (PYTHON_VERSION, ARGS)
+	@$(PYTHON) -m pytest -m containers tests/containers $(ARGS)
+
+chaos: $(STAMP) ## a cluster at work while its nodes are killed, stopped and cut off (SECONDS=300 SEED=n)
+	@$(PYTHON) -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 bench: $(STAMP) ## wall times against pytest and pytest-xdist, streams, HTTP
 	@$(PYTHON) -m bench $(ARGS)

@@ -8,6 +8,7 @@ reads change nothing and submissions carry a request id.
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -62,6 +63,8 @@ class NodeClient:
         self.timeout = timeout
         self.connect_timeout = connect_timeout
         self._link: Link | None = None
+        self._target = ""
+        """Which node the path led to when the connection was opened."""
         self._opening = threading.Lock()
         self._failures = 0
         self._failure = ""
@@ -106,7 +109,10 @@ class NodeClient:
             TransferRefused: the node said no.
         """
         end = time.monotonic() + timeout
-        channel = self._open(lambda path, left: Channel.open(path, "stream", timeout=left), end)
+        # To the node that will be asked about it: the master's socket may lead to another one by now.
+        link = self._link
+        first = link.path if link is not None and not link.lost else None
+        channel = self._open(lambda path, left: Channel.open(path, "stream", timeout=left), end, first)
         try:
             channel.send(Store(sha256=sha256, size=size))
             return _send_file(channel, _blocks(source), sha256, end)
@@ -125,7 +131,10 @@ class NodeClient:
     def _live_link(self, end: float) -> Link:
         link = self._link
         if link is not None and not link.lost:
-            return link
+            if self._leads_to() in ("", self._target):
+                return link
+            # A master that lost its majority keeps its connections and answers nothing.
+            link.close("the path leads to another node now")
         failures = self._failures
         # Whoever comes meanwhile waits here and shares what the first one found, good or bad.
         if not self._opening.acquire(timeout=max(0.0, end - time.monotonic())):
@@ -134,6 +143,7 @@ class NodeClient:
             if self._link is None or self._link.lost:
                 if self._failures != failures:
                     raise NodeUnavailable(self._failure)
+                self._target = self._leads_to()
                 self._link = self._open_link(end)
             return self._link
         finally:
@@ -141,19 +151,19 @@ class NodeClient:
 
     def _open_link(self, end: float) -> Link:
         try:
-            return self._open(lambda path, left: Link.open(path, timeout=left), end)
+            return self._open(lambda path, left: Link.open(_real(path), timeout=left), end)
         except NodeUnavailable as error:
             self._failures += 1
             self._failure = str(error)
             raise
 
-    def _open(self, opener: Callable[[Path, float], Opened], end: float) -> Opened:
+    def _open(self, opener: Callable[[Path, float], Opened], end: float, first: Path | None = None) -> Opened:
         """``opener(path, seconds)`` for the first path that answers, tried for ``connect_timeout``."""
         end = min(end, time.monotonic() + self.connect_timeout)
         pause = 0.02
         while True:
             failure = ""
-            for path in self._paths():
+            for path in self._paths(first):
                 try:
                     return opener(path, max(0.05, end - time.monotonic()))
                 except ChannelClosed as error:
@@ -163,9 +173,23 @@ class NodeClient:
             time.sleep(pause)
             pause = min(pause * 2, 0.25)
 
-    def _paths(self) -> Iterator[Path]:
+    def _leads_to(self) -> str:
+        """The socket that the master's path is a link to; empty if it is none."""
+        try:
+            return os.readlink(self.socket_path)
+        except OSError:
+            return ""
+
+    def _paths(self, first: Path | None) -> Iterator[Path]:
+        if first is not None:
+            yield first
         yield self.socket_path
         yield from sorted(self.socket_path.parent.glob("node-*.sock"))
+
+
+def _real(path: Path) -> Path:
+    """Where a link leads now: the master's is moved to another node at a takeover."""
+    return Path(os.path.realpath(path))
 
 
 def _check(query: Query) -> None:

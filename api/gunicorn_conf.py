@@ -18,7 +18,7 @@ worker_connections = _settings.connections
 keepalive = 30
 # This only notices a stalled event loop; slow bodies have a limit of their own in ``uploads``.
 timeout = 60
-graceful_timeout = 30
+graceful_timeout = _settings.grace
 # The optional C parser brings nothing for small requests and is not always there.
 http_parser = "python"
 # Its default path is one per user: a second instance would take it over.

@@ -78,6 +78,20 @@ class Settings:
             _tokens,
         ),
     )
+    tokens_file: Path | None = field(
+        default=None,
+        metadata=_about(
+            "TESTRING_API_TOKENS_FILE", "file with more such entries, one a line (a mounted secret)", Path
+        ),
+    )
+    published: str = field(
+        default="",
+        metadata=_about(
+            "TESTRING_API_PUBLISHED",
+            "in a container: HOST:PORT that its engine publishes the service on; on loopback no tokens "
+            "are needed, whatever the service binds inside",
+        ),
+    )
     insecure: bool = field(
         default=False,
         metadata=_about("TESTRING_API_INSECURE", "1: serve beyond loopback without tokens", _switch),
@@ -108,6 +122,12 @@ class Settings:
         default=120.0,
         metadata=_about("TESTRING_SUBMIT_TIMEOUT", "seconds a node has to take in a submission", float),
     )
+    grace: int = field(
+        default=30,
+        metadata=_about(
+            "TESTRING_API_GRACE", "seconds that requests under way, and idle connections, get on SIGTERM", int
+        ),
+    )
     connect_timeout: float = field(
         default=3.0,
         metadata=_about("TESTRING_CONNECT_TIMEOUT", "seconds a node is looked for before 503", float),
@@ -133,11 +153,23 @@ def load(environ: Mapping[str, str]) -> Settings:
             raise SettingsError(
                 f"{variable}: {shown} is not valid ({item.metadata['help']}): {error}"
             ) from error
+    values["tokens"] = values.get("tokens", ()) + _tokens_from(values.get("tokens_file"))
     values.setdefault("socket", default_socket(environ))
     values.setdefault("spool", Path(tempfile.gettempdir()))
     settings = Settings(**values)
     _check(settings)
     return settings
+
+
+def _tokens_from(file: Path | None) -> tuple[tuple[str, str], ...]:
+    if file is None:
+        return ()
+    try:
+        return _tokens(",".join(file.read_text(encoding="utf-8").split()))
+    except OSError as error:
+        raise SettingsError(f"TESTRING_API_TOKENS_FILE: {file}: {error.strerror}") from error
+    except ValueError as error:
+        raise SettingsError(f"TESTRING_API_TOKENS_FILE: {file}: {error}") from error
 
 
 def default_socket(environ: Mapping[str, str]) -> Path:
@@ -167,10 +199,13 @@ def _check_bind(bind: str, settings: Settings) -> None:
     host, _, port = bind.rpartition(":")
     if not host or not port.isdigit() or int(port) > 65_535:
         raise SettingsError(f"TESTRING_API_BIND: {bind!r} is not an address: write HOST:PORT")
-    if not _is_loopback(host.strip("[]")) and not settings.tokens and not settings.insecure:
+    if settings.tokens or settings.insecure:
+        return
+    reached = settings.published.rpartition(":")[0] if settings.published else host
+    if not _is_loopback(reached.strip("[]")):
         raise SettingsError(
-            f"TESTRING_API_BIND: serving on {bind} lets others run code here: give bearer tokens with "
-            "TESTRING_API_TOKENS=TOKEN:submit,..., or bind to 127.0.0.1, or set TESTRING_API_INSECURE=1"
+            f"serving on {settings.published or bind} lets others run code here: give bearer tokens with "
+            "TESTRING_API_TOKENS=TOKEN:submit,..., or keep to 127.0.0.1, or set TESTRING_API_INSECURE=1"
         )
 
 

@@ -21,6 +21,8 @@ ZIP_TYPES = ("application/zip", "application/x-zip-compressed", "application/x-z
 UNNAMED_TYPES = ("application/x-www-form-urlencoded", "application/octet-stream", "")
 """What clients send who did not say what they send: taken if the body starts as a zip does."""
 MAX_FILENAME = 255
+TRIES = 3
+"""Times an archive is sent to nodes that are replaced meanwhile."""
 UNKNOWN_UPLOAD = "Unknown upload"
 """Title of the node's answer when the archive is not there any more (the node was replaced meanwhile)."""
 
@@ -116,12 +118,17 @@ class Submissions:
         return self._raw(request, name)
 
     def _archive(self, spool: Spool, name: str, filename: str, options: Options) -> Response:
-        """Store and submit; a node that is replaced in between gets both again, under the same name."""
+        """Store and submit; a node that is replaced in between gets both again, under the same name.
+
+        Raises:
+            NodeUnavailable: the master changed every time; the client may send the same again.
+        """
         query = SubmitArchive(
             request=name, sha256=spool.sha256, options=options, filename=filename[-MAX_FILENAME:]
         )
         end = time.monotonic() + self._settings.submit_timeout
-        for last in (False, True):
+        for number in range(TRIES):
+            last = number == TRIES - 1
             spool.seek(0)
             try:
                 self._client.store(
@@ -134,9 +141,9 @@ class Submissions:
                 if last or time.monotonic() >= end:
                     raise
                 continue
-            if last or not _upload_unknown(response):
+            if not _upload_unknown(response):
                 return response
-        raise AssertionError("the second try returns or raises")
+        raise NodeUnavailable("the master changed while the archive was on its way")
 
 
 def _upload_unknown(response: Response) -> bool:

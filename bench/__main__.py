@@ -6,13 +6,16 @@ import argparse
 import platform
 import sys
 
-from bench import core_events, requests_per_second, streams, suites
+from bench import core_events, durability, requests_per_second, stalls, streams, suites, takeover
 from bench.rounds import load
 
 PARTS = {
     "suites": suites.table,
     "streams": streams.table,
     "requests": requests_per_second.table,
+    "durability": durability.table,
+    "takeover": takeover.table,
+    "stalls": stalls.table,
     "core": core_events.table,
 }
 

@@ -40,7 +40,7 @@ def _row(cluster: Cluster, project: dict[str, Any], rounds: int) -> list[str]:
         packing.pack([tree], archive)
         before = reference.environments(cluster.top / "r")
         tests = len(cluster.wait(cluster.submit(archive, **options)).lines)
-        built = corpus.usable(sorted(reference.environments(cluster.top / "r") - before))
+        built = corpus.usable(sorted(reference.environments(cluster.top / "r") - before), tree.name)
         ways: dict[str, Callable[[], float]] = {
             "pytest": lambda: reference.serial(built, [*project["serial_flags"], *arguments]).seconds,
             "xdist": lambda: reference.serial(built, ["-n", str(SLOTS), *arguments]).seconds,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from node.advertise import NoAddress, own_address
 from node.core.timing import PROFILES, Timing
 
 LOOPBACK = ("127.", "localhost", "::1", "[::1]")
@@ -59,7 +60,9 @@ class Settings:
     )
     listen: str = _setting("127.0.0.1:7000", "HOST:PORT of the CDProto listener; port 0 takes a free one")
     advertise: str = _setting(
-        "", "HOST:PORT (or HOST) other nodes reach this one by; default: what it listens on"
+        "",
+        "HOST:PORT (or HOST) other nodes reach this one by; auto: the interface that leads to the seeds; "
+        "default: what it listens on",
     )
     slots: int = _setting(
         -1, "sessions run at once; -1: one per core on a worker, none on a master that has workers", parse=int
@@ -219,4 +222,9 @@ def _with_places(settings: Settings, environ: Mapping[str, str]) -> Settings:
     sockets = settings.socket_dir or default_sockets
     values = {item.name: getattr(settings, item.name) for item in fields(Settings)}
     values.update(data=data, run_dir=run.absolute(), socket_dir=sockets.absolute())
+    if settings.advertise == "auto":
+        try:
+            values["advertise"] = own_address(split_address(seed) for seed in settings.join)
+        except NoAddress as error:
+            raise ConfigError(f"TESTRING_ADVERTISE: {error}") from error
     return Settings(**values)

@@ -13,6 +13,11 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from node.store import journal
 
 FOUNDED = "founded"
 """The marker of an identity that has founded a cluster, or was to."""
@@ -39,11 +44,22 @@ class NodeIdentity:
         os.close(self.lock)
 
 
+class _Log(NamedTuple):
+    """The last position of a log, and who its voters are then."""
+
+    length: int
+    voters: tuple[str, ...]
+
+
+NO_LOG = _Log(0, ())
+
+
 def take(data: Path, *, founder: bool) -> NodeIdentity:
     """A free identity under ``data``, else a new one.
 
-    A founder takes one that has founded before, if it is free; everybody else takes the one whose
-    log is the longest, so that the disks that matter are the first to be served again.
+    The voters of the longest log come first, founder or not: fewer nodes may come back than there were,
+    and without a majority of those no master is elected. Without a log a founder takes the one that was
+    to found before, and nobody else takes that.
 
     Raises:
         IdentityError: the directory cannot be written.
@@ -51,16 +67,20 @@ def take(data: Path, *, founder: bool) -> NodeIdentity:
     nodes = data / "nodes"
     try:
         nodes.mkdir(parents=True, exist_ok=True)
-        known = {entry: _log_length(entry / DATABASE) for entry in sorted(nodes.iterdir()) if entry.is_dir()}
-        order = sorted(
-            known, key=lambda entry: (founder != (entry / FOUNDED).exists(), -known[entry], entry.name)
-        )
-        for directory in order:
-            if not founder and (directory / FOUNDED).exists():
+        known = {entry: _log(entry / DATABASE) for entry in nodes.iterdir() if entry.is_dir()}
+        logged = any(log.length for log in known.values())
+        voters = max(known.values(), default=NO_LOG).voters
+
+        def rank(entry: Path) -> tuple[bool, int, bool, str]:
+            marked = (entry / FOUNDED).exists()
+            return entry.name not in voters, -known[entry].length, founder != marked, entry.name
+
+        for directory in sorted(known, key=rank):
+            if not founder and not known[directory].length and (directory / FOUNDED).exists():
                 continue
             lock = _lock(directory)
             if lock is not None:
-                stranger = not known[directory] and any(known.values())
+                stranger = logged and not known[directory].length
                 return NodeIdentity(directory.name, directory, lock, stranger)
         while True:
             directory = nodes / f"n{secrets.token_hex(4)}"
@@ -68,7 +88,7 @@ def take(data: Path, *, founder: bool) -> NodeIdentity:
             if lock is not None:
                 if founder:
                     (directory / FOUNDED).touch()
-                return NodeIdentity(directory.name, directory, lock, any(known.values()))
+                return NodeIdentity(directory.name, directory, lock, logged)
     except OSError as error:
         raise IdentityError(
             f"the data directory {data} cannot be used: {error.strerror or error}; "
@@ -76,16 +96,18 @@ def take(data: Path, *, founder: bool) -> NodeIdentity:
         ) from error
 
 
-def _log_length(database: Path) -> int:
-    """The last position of the log in a database; 0 if there is none, or it cannot be read now."""
+def _log(database: Path) -> _Log:
+    """What a database holds; nothing if it is not there, is older than voters, or cannot be read now."""
     if not database.exists():
-        return 0
+        return NO_LOG
     try:
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=1.0)) as connection:
-            return int(connection.execute("SELECT coalesce(max(position), 0) FROM log").fetchone()[0])
-    except sqlite3.Error:
+            state = journal.read_state(connection)
+            length = max(journal.last_position(connection), state.base.position)
+            return _Log(length, journal.voters_at(connection, state, length))
+    except (sqlite3.Error, msgspec.MsgspecError):
         # The store says what is wrong with it, when it is opened.
-        return 0
+        return NO_LOG
 
 
 def _lock(directory: Path) -> int | None:

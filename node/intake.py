@@ -88,8 +88,10 @@ class Intake:
         path = self._spool.find(query.sha256)
         if path is None:
             raise Refused(400, "Unknown upload", "the uploaded file is not here any more: upload it again")
-        sources = _pool(self._unpack, path, query)
-        self._spool.drop(query.sha256)
+        try:
+            sources = _pool(self._unpack, path, query)
+        finally:
+            self._spool.drop(query.sha256)
         if isinstance(sources, Refused):
             raise sources
         self._submit(

@@ -28,6 +28,9 @@ GATHER = 0.003
 LARGEST = 500
 """Records of one transaction: larger ones hold readers up."""
 
+MOST_SNAPSHOTS = 3
+"""Fetched copies that wait to be installed; the oldest goes."""
+
 Wanted = Persist | Commit | fx.Load
 
 
@@ -66,9 +69,9 @@ class Journal:
 
     def offer(self, upto: Mark, path: Path) -> None:
         """A fetched copy of another node's tables, for the ``Persist`` that will name it."""
-        for former in self._snapshots.values():
-            former.unlink(missing_ok=True)
-        self._snapshots = {upto: path}
+        self._snapshots[upto] = path
+        while len(self._snapshots) > MOST_SNAPSHOTS:
+            self._snapshots.pop(next(iter(self._snapshots))).unlink(missing_ok=True)
 
     def run(self) -> None:
         """Write until ``close``."""
@@ -94,8 +97,10 @@ class Journal:
             return
         batch = self._batch()
         snapshot = next((one.snapshot for one in batch if isinstance(one, Persist)), None)
-        path = self._snapshots.get(snapshot) if snapshot is not None else None
+        path = self._snapshots.pop(snapshot, None) if snapshot is not None else None
         written: Written = gevent.get_hub().threadpool.apply(self._store.write, (batch, path))
+        if path is not None:
+            path.unlink(missing_ok=True)
         numbers = [one.number for one in batch if isinstance(one, Persist)]
         if numbers:
             self._post(Persisted(number=numbers[-1]))

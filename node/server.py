@@ -7,7 +7,6 @@ core's state changes, so nothing here needs a lock.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -19,12 +18,12 @@ from gevent import signal_handler
 from gevent.event import Event as Flag
 from gevent.queue import Empty, Queue
 
+from node import beginning
 from node.answers import Answers
 from node.config import Settings
 from node.core import effects as fx
 from node.core import events as ev
 from node.core.cluster import ClusterState
-from node.core.settings import CoreSettings
 from node.core.voting_events import Commit, FetchSnapshot, Persist, TruncateTail
 from node.environment.environments import Environments
 from node.history import History
@@ -36,10 +35,10 @@ from node.net import transfer
 from node.net.control import ControlSocket
 from node.net.dialling import Dialling
 from node.net.links import Links, listen
-from node.net.peer import Peer
 from node.net.seeds import Seeds
 from node.net.wire import Wire
 from node.packages import PackageCache
+from node.reception import Reception
 from node.runner.children import Warden
 from node.sessions import Sessions
 from node.snapshots import Snapshots
@@ -50,18 +49,13 @@ from node.tickets import Tickets
 from node.workspace import Workspace
 from proto.handshake import Identity, Role
 from proto.liveness import Timing
-from proto.messages import AnyMessage, HoldToken, KeepPackages, NotMaster, PackagesKept, Request, Response
+from proto.messages import HoldToken, KeepPackages, NotMaster, PackagesKept, Request, Response
 
 log = logging.getLogger("testring.node")
 
 RETAIN_EVERY = 3600.0
 INBOX = 100_000
 """Events waiting for the loop; greenlets that post more wait, which is their back-pressure."""
-
-
-def clock() -> float:
-    """Seconds that go on while the machine sleeps: what the core's time is."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,10 +94,11 @@ class Server:
             ping_interval=timing.ping, silence_after=timing.suspect, close_after=timing.suspect * 5
         )
         self._listener = listen(settings.listen)
-        self.address = _advertised(settings, self._listener.getsockname())
+        self.address = beginning.advertised(settings, self._listener.getsockname())
         self.tickets = Tickets()
         self.core: ClusterState
-        self.links = Links(self._identity, settings.secret(), self._liveness, self)
+        reception = Reception(self.post)
+        self.links = Links(self._identity, settings.secret(), self._liveness, reception)
         self._seeds = Seeds(settings, self.links, self.address, lambda: bool(self.core.master))
         self._dialling = Dialling(self.links, self.post, timing.suspect)
         self._keeping = Keeping(self.packages, self.post, self.links.send, self.dial_node)
@@ -119,6 +114,7 @@ class Server:
         self.control = ControlSocket(
             settings.socket_dir, self._identity, self._liveness, self.answers.answer, self.stream
         )
+        self._receive(reception)
         self._handlers: dict[type, Callable[[Any], object]] = {
             Persist: self.journal.put,
             Commit: self.journal.put,
@@ -140,6 +136,20 @@ class Server:
             fx.Stop: lambda _effect: self._stopped.set(),
         }
 
+    def _receive(self, reception: Reception) -> None:
+        """Who takes what the links tell, beside the core."""
+        reception.serve = self.stream
+        reception.on_up.append(self._notify)
+        reception.on_down += [self.tickets.fail_relayed, self._keeping.lost, self._seeds.lost]
+        reception.takes = {
+            Request: lambda peer, asked: gevent.spawn(lambda: peer.send(self.answers.answer(asked))),
+            Response: lambda _peer, answer: self.tickets.relayed(answer),
+            KeepPackages: lambda peer, asked: self._keeping.asked(peer.identity.node, asked),
+            PackagesKept: lambda peer, answer: self._keeping.answered(peer.identity.node, answer),
+            HoldToken: lambda _peer, token: self.intake.hold(token),
+            NotMaster: lambda _peer, told: self._seeds.redirect(told.hint),
+        }
+
     # --- the loop ---------------------------------------------------------------------------
 
     def post(self, event: ev.AnyEvent) -> None:
@@ -148,15 +158,15 @@ class Server:
 
     def serving(self) -> bool:
         """Whether this node is the master and may answer."""
-        return self.core.serving(clock())
+        return self.core.serving(beginning.clock())
 
     def run(self) -> int:
         """Serve until stopped; the process's exit code."""
         self.control.listen()
-        founds = self._founds()
+        founds = beginning.founds(self.settings, self.store, self._seeds, self._stranger)
         if founds:
             self.store.found(self.node)
-        self.core = self._core()
+        self.core = beginning.core(self.settings, self.store, self.node, self.address, self._incarnation)
         self.packages.need(self.store.unfinished_packages())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal_handler(number, self._ask_to_stop)
@@ -177,28 +187,21 @@ class Server:
         gevent.killall(greenlets)
         return 1 if self._failure else 0
 
-    def _founds(self) -> bool:
-        """A cluster is founded on an empty disk only, and only if no seed answers with one."""
-        saved = self.store.saved()
-        if not self.settings.master or saved.base_voters or any(r.voters for r in saved.records):
-            return False
-        # An old log without voters is this founder's own; beside another node's log nothing is founded.
-        return not self._seeds.answer() and not self._stranger
-
     def _loop(self) -> None:
         while not self._stopped.is_set():
             deadline = self.core.next_deadline()
-            wait = 1.0 if deadline is None else max(0.0, min(1.0, deadline - clock()))
+            wait = 1.0 if deadline is None else max(0.0, min(1.0, deadline - beginning.clock()))
             try:
                 event = self._inbox.get(timeout=wait)
             except Empty:
                 event = ev.Tick(at=time.time())
-                if self.core.is_master:
+                # A master that no majority hears must not take the path from the one that came after it.
+                if self.serving():
                     self.control.assert_master()
             self._handle(event)
 
     def _handle(self, event: ev.AnyEvent) -> None:
-        for effect in self.core.handle(event, clock()):
+        for effect in self.core.handle(event, beginning.clock()):
             self._handlers[type(effect)](effect)
         if self.core.is_master != self._was_master:
             self._was_master = self.core.is_master
@@ -239,29 +242,6 @@ class Server:
 
     # --- parts ------------------------------------------------------------------------------
 
-    def _core(self) -> ClusterState:
-        cores = os.cpu_count() or 1
-        settings = self.settings
-        own = settings.slots
-        return ClusterState(
-            CoreSettings(
-                timeout_evaluation=settings.timeout_evaluation,
-                max_queue=settings.max_queue,
-                drain_seconds=settings.drain_seconds,
-                await_seconds=2 * settings.timing.suspect + settings.timing.confirm,
-                replicas=settings.replicas,
-            ),
-            node=self.node,
-            address=self.address,
-            incarnation=self._incarnation,
-            slots=own if own >= 0 else 0 if settings.master else cores,
-            alone=own if own >= 0 else cores,
-            saved=self.store.saved(),
-            members=tuple(self.store.replay().members),
-            timing=settings.timing,
-            now=clock(),
-        )
-
     def _identity(self, role: Role) -> Identity:
         return Identity(
             role=role,
@@ -295,43 +275,6 @@ class Server:
         self._failure = str(error)
         self._stopped.set()
 
-    # --- what the links tell ------------------------------------------------------------------
-
-    def peer_up(self, peer: Peer) -> None:
-        identity = peer.identity
-        self.post(ev.PeerUp(node=identity.node, address=identity.address, incarnation=peer.incarnation))
-        self._notify()
-
-    def peer_down(self, peer: Peer, evidence: bool, reason: str) -> None:
-        node = peer.identity.node
-        log.info("node %s at %s is gone: %s", node, peer.identity.address, reason)
-        self.tickets.fail_relayed(node)
-        self._keeping.lost(node)
-        self._seeds.lost()
-        self.post(
-            ev.PeerDown(
-                node=node, incarnation=peer.incarnation, by_peer=evidence, bye=peer.bye, reason=reason
-            )
-        )
-
-    def peer_said(self, peer: Peer, message: AnyMessage) -> None:
-        node = peer.identity.node
-        match message:
-            case Request():
-                gevent.spawn(lambda: peer.send(self.answers.answer(message)))
-            case Response():
-                self.tickets.relayed(message)
-            case KeepPackages():
-                self._keeping.asked(node, message)
-            case PackagesKept():
-                self._keeping.answered(node, message)
-            case HoldToken():
-                self.intake.hold(message)
-            case _:
-                if isinstance(message, NotMaster) and not self.core.master:
-                    self._seeds.redirect(message.hint)
-                self.post(ev.Received(node=node, message=message))
-
     def stream(self, wire: Wire) -> None:
         """Serve one file stream, of a node or of the API."""
         transfer.serve(
@@ -342,15 +285,3 @@ class Server:
             self.settings.max_upload,
             self._snapshots.copy,
         )
-
-
-def _advertised(settings: Settings, bound: tuple[Any, ...]) -> str:
-    """The address others reach this node by."""
-    host, port = bound[:2]
-    advertised = settings.advertise or settings.listen
-    name, colon, given = advertised.rpartition(":")
-    if not colon:
-        name, given = advertised, "0"
-    if given in ("", "0"):
-        given = str(port)
-    return f"{name or host}:{given}"

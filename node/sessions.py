@@ -131,6 +131,7 @@ class Sessions:
             uid=folders.uid,
             timeout_test=self._settings.timeout_test,
             worker=f"{self._site.node_id}-{open_.slot}",
+            base=environment.base,
         )
 
     def _said(self, session: AssignmentId, messages: tuple[AnyMessage, ...]) -> None:

@@ -49,6 +49,8 @@ def give_tree(root: Path, uid: int) -> None:
             path = os.path.join(folder, name)
             mode = os.lstat(path).st_mode
             if not stat.S_ISLNK(mode) and mode & (stat.S_ISUID | stat.S_ISGID):
+                # Whoever lacks CAP_FOWNER changes the mode only of what it owns.
+                os.lchown(path, os.geteuid(), os.getegid())
                 os.chmod(path, mode & _MODE)
             os.lchown(path, uid, uid)
     os.lchown(root, uid, uid)

@@ -11,9 +11,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
+import string
 import tempfile
 import zlib
 from dataclasses import dataclass
@@ -31,8 +33,13 @@ MAX_SLOTS = 62
 """The last two uids of a node's 64 fetch and build."""
 SOCKET_ROOM = 50
 """A TMPDIR longer than this leaves tests too little of a Unix socket path's 108 bytes."""
+SHARED_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm")
+"""Folders of the machine that every uid may write to."""
+MAX_STRAYS = 2000
 MIN_FREE = 64 << 20
 """Bytes that stay free on the node's disk; below, nothing new is started."""
+
+_DIGITS = string.digits + string.ascii_letters
 
 _REMOVE = 'chmod -R u+rwX "$@" 2>/dev/null; rm -rf -- "$@"'
 
@@ -104,6 +111,9 @@ class Workspace:
             self._reachable(self.run_dir)
             for folder in (self.top, self.shared, self.environments, self.sessions, self.clones):
                 folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+                # Clones belong to another uid since the last life, and a container's root may have
+                # no right to change the mode of what it does not own.
+                self._own(folder, 0 if self.root else None)
                 folder.chmod(0o711)
             self._own(self.clones, self.fetch_uid)
             self.build.mkdir(mode=0o700, exist_ok=True)
@@ -139,7 +149,7 @@ class Workspace:
             SourceError: this node's disk failed or is full.
         """
         uid = self.uid(slot)
-        top = self.sessions / f"{slot}-{next(self._numbers)}"
+        top = self.sessions / session_folder(slot, next(self._numbers))
         folder = folder_name(name)
         tree, home = top / folder, top / ("h" if folder != "h" else "h_")
         try:
@@ -159,11 +169,15 @@ class Workspace:
         """Remove a session's folders, whatever its tests made of them; call it in a greenlet.
 
         No process of the session may be alive. The run uid removes first: it can unlock its own
-        folders, and ``rm`` has no limit of depth; the node removes what is then left.
+        folders, and ``rm`` has no limit of depth; the node removes what is then left. What a uid of
+        its own has left in the machine's shared temporary folders goes too: a suite with a fixed path
+        there must find it as free under the next uid.
         """
+        pool = gevent.get_hub().threadpool
+        doomed = [str(dirs.top), str(dirs.tmp), *pool.apply(strays, (dirs.uid,))]
         warden.run(
             Job(
-                argv=["/bin/sh", "-c", _REMOVE, "sh", str(dirs.top), str(dirs.tmp)],
+                argv=["/bin/sh", "-c", _REMOVE, "sh", *doomed],
                 cwd="/",
                 env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
                 uid=dirs.uid,
@@ -173,7 +187,6 @@ class Workspace:
                 name="remove a work copy",
             )
         )
-        pool = gevent.get_hub().threadpool
         for path in (dirs.top, dirs.tmp):
             pool.apply(shutil.rmtree, (path, True))
 
@@ -205,6 +218,28 @@ class Workspace:
                     f"the run directory {run_dir} lies below {folder}, which other users may not enter: "
                     "tests run under users of their own; give another with --run-dir (TESTRING_RUN_DIR)"
                 )
+
+
+def session_folder(slot: int, number: int) -> str:
+    """A session's folder: always six characters, for pytest writes parameters of more than 100 otherwise
+    in its ids, and a parameter may be a path below the tree."""
+    digits = ""
+    for _ in range(5):
+        number, digit = divmod(number, len(_DIGITS))
+        digits = _DIGITS[digit] + digits
+    return _DIGITS[slot] + digits
+
+
+def strays(uid: int | None) -> list[str]:
+    """What belongs to ``uid`` directly in the shared temporary folders; nothing without a uid."""
+    found: list[str] = []
+    for folder in SHARED_TEMPORARY if uid is not None else ():
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):
+                    if entry.stat(follow_symlinks=False).st_uid == uid:
+                        found.append(entry.path)
+    return found[:MAX_STRAYS]
 
 
 def folder_name(name: str) -> str:

@@ -30,9 +30,7 @@ order; ``longest-first``: all by the time they took before; ``round-robin`` and 
 order. Sessions with nothing left take work from others, except with ``in-order``."""
 
 Handing = Literal["unbegun", "kept", "tail", "unknown"]
-"""Why tests come back. ``unbegun``: the assignment had not begun and is over; after the others it goes on:
-``kept``: it has begun and was not to be cut; ``tail``: these were asked for, none if it does not pay;
-``unknown``: the session has no such tests."""
+"""Why tests come back, see ``HandedBack``."""
 
 
 class Options(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -324,8 +322,10 @@ class Done(Message, frozen=True, kw_only=True):
 class HandedBack(Message, frozen=True, kw_only=True):
     """Worker to master: these were not started and will not be.
 
-    ``tests`` empty: all of the assignment (``unbegun``, ``unknown``) or none (``kept``, ``tail``). At
-    most 5,000 are named.
+    ``why`` is ``unbegun``: the assignment had not begun, all of it comes back and it is over. With the
+    others it goes on with the rest: ``kept``: it has begun and stays whole; ``tail``: the named tests
+    were asked for (none: it does not pay); ``unknown``: the session has no such tests, or (none named)
+    no such module. At most 5,000 tests are named.
     """
 
     assignment: AssignmentId

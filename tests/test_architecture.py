@@ -14,7 +14,7 @@ ROOMS = ("proto", "node", "api", "cli")
 
 ARROWS = {
     "proto": ("proto",),
-    "node/core": ("node.core", "proto.messages"),
+    "node/core": ("node.core", "proto.messages", "proto.voting"),
     "node/runner/inject": (),
     "node/net": ("node.net", "node.core", "node.config", "proto"),
     "node/store": ("node.store", "node.core", "proto"),
@@ -30,7 +30,10 @@ OUTSIDE = {
     "node/core": ("msgspec",),
     "node/runner/inject": ("pytest", "_pytest", "doctest"),
     # These run as scripts beside each other, in an interpreter without the project's packages.
-    "node/runner/warden.py": ("caretaker", "processes"),
+    "node/runner/warden.py": ("caretaker", "foreman", "processes", "zygotes"),
+    "node/runner/zygotes.py": ("processes",),
+    "node/runner/zygote.py": ("caretaker", "foreman", "processes", "pytest", "_pytest"),
+    "node/runner/foreman.py": ("caretaker", "processes"),
     "node/runner/caretaker.py": ("processes",),
     "node/runner/processes.py": (),
     "cli": ("click", "requests", "rich", "msgspec"),

@@ -38,10 +38,8 @@ def refused(ticket: int, status: int, title: str, detail: str) -> fx.Answer:
 
 
 def unsettled(ticket: int) -> fx.Answer:
-    """503: the master stepped down before the answer was certain; the request may be sent again."""
-    return refused(
-        ticket, 503, "Not settled", "this node is no longer the master: send the same request again"
-    )
+    """The master stepped down before the answer was certain: whoever asked asks the next one."""
+    return fx.Answer(ticket=ticket, status=503, body=None)
 
 
 def health(

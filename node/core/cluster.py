@@ -284,6 +284,7 @@ class ClusterState:
     def _council(self, master: Master) -> None:
         """Keep the replica and the holders' list told of each other."""
         holders = master.holders
+        holders.settled = self._replica.settled
         if (holders.voters, holders.committed) != (self._replica.voters, self._agreed):
             holders.voters, holders.committed = self._replica.voters, self._agreed
             holders.changed()

@@ -1,24 +1,17 @@
 """Whom this node is connected to, whom it should be, and when it dials.
 
 Two nodes that want each other do not dial in the same moment: the one with the smaller id waits a
-little, so that one connection comes of it and not two.
+little, so that one connection comes of it and not two. And nobody dials a node twice at once, nor again
+within ``redial``: of two connections one is closed, and two nodes that answer that by dialling at once
+would do nothing else any more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from msgspec import Struct
-
 from node.core import effects as fx
 from node.core.timing import Timing
-
-
-class _Attempt(Struct, kw_only=True):
-    """Dialling one node: ``next`` is when to try again; ``under_way`` until ``Dialled`` came."""
-
-    next: float
-    under_way: bool = False
 
 
 class Contacts:
@@ -27,8 +20,13 @@ class Contacts:
     def __init__(self, node: str, timing: Timing) -> None:
         self._node = node
         self._timing = timing
-        self._attempts: dict[str, _Attempt] = {}
         self._wanted: frozenset[str] = frozenset()
+        self._next: dict[str, float] = {}
+        """Wanted node -> when to try it."""
+        self._rest: dict[str, float] = {}
+        """Node -> when it may be dialled again."""
+        self._under_way: set[str] = set()
+        """Nodes that are being dialled, until ``Dialled`` comes."""
         self.addresses: dict[str, str] = {}
         self.connected: dict[str, int] = {}
         """Node -> incarnation, of the authenticated control connections."""
@@ -41,7 +39,7 @@ class Contacts:
     def up(self, node: str, address: str, incarnation: int) -> None:
         """A connection is there."""
         self.connected[node] = incarnation
-        self._attempts.pop(node, None)
+        self._next.pop(node, None)
         if address:
             self.addresses[node] = address
 
@@ -54,43 +52,39 @@ class Contacts:
 
     def dialled(self, node: str) -> None:
         """An attempt ended."""
-        attempt = self._attempts.get(node)
-        if attempt is not None:
-            attempt.under_way = False
+        self._under_way.discard(node)
 
     def want(self, nodes: Iterable[str], now: float) -> list[fx.AnyEffect]:
         """Dial those of ``nodes`` that are not connected and whose turn has come."""
         wanted = frozenset(nodes) - {self._node}
         if wanted != self._wanted:
             self._wanted = wanted
-            for node in [node for node in self._attempts if node not in wanted]:
-                if not self._attempts[node].under_way:
-                    del self._attempts[node]
+            self._next = {node: at for node, at in self._next.items() if node in wanted}
+            self._rest = {node: at for node, at in self._rest.items() if node in wanted or at > now}
         effects: list[fx.AnyEffect] = []
         for node in wanted:
             if node in self.connected or node not in self.addresses:
                 continue
-            attempt = self._attempts.get(node)
-            if attempt is None:
+            if node not in self._next:
                 pause = 0.0 if self._node > node else 2 * self._timing.redial
-                attempt = self._attempts[node] = _Attempt(next=now + pause)
-            if not attempt.under_way and now >= attempt.next:
+                self._next[node] = max(now + pause, self._rest.get(node, now))
+            if now >= self._next[node]:
                 effects += self.dial(node, now)
         return effects
 
     def dial(self, node: str, now: float) -> list[fx.AnyEffect]:
-        """Try now, unless an attempt is under way or nobody knows where the node is."""
-        attempt = self._attempts.setdefault(node, _Attempt(next=now))
-        if attempt.under_way or node not in self.addresses:
+        """Try now, unless it is being tried, has just been, or nobody knows where the node is."""
+        if node in self._under_way or now < self._rest.get(node, now) or node not in self.addresses:
             return []
-        attempt.under_way, attempt.next = True, now + self._timing.redial
+        self._under_way.add(node)
+        self._rest[node] = self._next[node] = now + self._timing.redial
         return [fx.Dial(node=node, address=self.addresses[node])]
 
     def next_deadline(self) -> float | None:
         """When the next attempt is due."""
         waiting = [
-            attempt.next
-            for node, attempt in self._attempts.items()
-            if node in self._wanted and not attempt.under_way
+            at
+            for node, at in self._next.items()
+            if node in self._wanted and node not in self._under_way and node not in self.connected
         ]
         return min(waiting, default=None)

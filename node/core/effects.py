@@ -56,7 +56,8 @@ class Send(Effect, frozen=True, kw_only=True):
 
 
 class Answer(Effect, frozen=True, kw_only=True):
-    """Answer the request behind ``ticket``. ``body`` is a JSON-able value."""
+    """Answer the request behind ``ticket``. ``body`` is a JSON-able value; None: this node is not, or no
+    longer, the master, and the request goes to the one that is."""
 
     ticket: int
     status: int

@@ -49,12 +49,14 @@ class PeerUp(Event, frozen=True, kw_only=True):
 
 
 class PeerDown(Event, frozen=True, kw_only=True):
-    """The control connection is gone. ``by_peer``: its FIN or RST came; ``bye``: it said so before."""
+    """The control connection is gone. ``by_peer``: its FIN or RST came; ``bye``: it said so before;
+    ``replaced``: by another one with the same node, whose ``PeerUp`` follows."""
 
     node: str
     incarnation: int
     by_peer: bool
     bye: bool = False
+    replaced: bool = False
     reason: str = ""
 
 

@@ -29,11 +29,13 @@ class Holders:
         self.voters: tuple[str, ...] = (node,)
         self.committed: tuple[str, ...] = (node,)
         """The newest set that is committed."""
+        self.settled = False
+        """Whether a majority of the voters knows that they are: they could go on without this node."""
 
     @property
     def durability(self) -> str:
         """``replicated`` if what is committed is on more than one disk."""
-        return "replicated" if len(self.committed) > 1 else "local"
+        return "replicated" if len(self.committed) > 1 and self.settled else "local"
 
     def changed(self) -> None:
         """Members, connections or voters are not what they were."""
@@ -56,8 +58,9 @@ class Holders:
     def equipped(self, event: ev.Equipped) -> None:
         """The end of an ``Equip``."""
         self._under_way.discard(event.node)
-        self._changed = True
+        # One that could not is asked again when something has changed, not at once and for ever.
         if event.ok and event.node in self._roster:
+            self._changed = True
             self._has.setdefault(event.node, set()).update(event.packages)
 
     def equip(self, connected: Set[str]) -> list[fx.AnyEffect]:

@@ -150,6 +150,12 @@ class Mastery:
             return False
         return rules.agreed((log.voters,), self._peers.told(log.voters_position))
 
+    def settled(self) -> bool:
+        """Whether a majority of the newest voters knows that they are: they could replace this node."""
+        log = self._journal.log
+        knowing = self._peers.told(log.voters_position) | {self.epoch.node}
+        return self._journal.commit >= log.voters_position and rules.agreed((log.voters,), knowing)
+
     # --- contact ------------------------------------------------------------------------------
 
     def serving(self, now: float) -> bool:

@@ -92,6 +92,9 @@ class Neighbourhood:
         """A connection is gone; False if the node is connected anew already."""
         if not self._contacts.down(event.node, event.incarnation):
             return False
+        if event.replaced:
+            # Nobody need be looked for; two nodes that redialled now would replace each other for ever.
+            return True
         closed = re.Closed(
             node=event.node, incarnation=event.incarnation, by_peer=event.by_peer, bye=event.bye
         )

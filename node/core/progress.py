@@ -49,6 +49,8 @@ class Progress:
     def said(self, node: str, address: str, message: AnyMessage, at: float) -> list[fx.AnyEffect]:
         """A message of a session of ``node``, whose address is ``address``; ``at`` is Unix time."""
         work, session = self._desk.find(message)
+        if session is not None and session.node != node:
+            work = session = None  # nobody speaks for another node's session
         if isinstance(message, m.Verdicts):
             self._verdicts(work, session, node, address, message, at)
             return []

@@ -83,6 +83,12 @@ class Replica:
         mastery = self._roles.mastery
         return mastery is not None and mastery.announced
 
+    @property
+    def settled(self) -> bool:
+        """Acting master, and a majority of the newest voters knows that they are voters."""
+        mastery = self._roles.mastery
+        return mastery is not None and mastery.announced and mastery.settled()
+
     def serving(self, now: float) -> bool:
         """Whether this node may answer reads: acting master with a majority in contact."""
         mastery = self._roles.mastery
@@ -176,6 +182,10 @@ class Replica:
             if record.voters is not None:
                 journal.tell(VotersChanged(voters=record.voters))
         self._roles.committed(upto, now)
+        mastery = self._roles.mastery
+        if mastery is not None and any(record.voters is not None for record in records):
+            # Until they know of it, new voters could not go on without this node.
+            mastery.heartbeat(now)
 
     def validate(self) -> None:
         """Raises AssertionError, with the story, if the replica contradicts itself."""

@@ -129,6 +129,7 @@ def _arguments(uv: Uv, place: Path, plan: Plan, locked: Sequence[str]) -> list[s
     if plan.pretend_version and plan.name and plan.install != "no":
         # Others may require a version of this project, and 0.0 would satisfy none of them.
         overrides.append(f"-e {place / 'tree'}{extras}")
+    asked += [line for tool in plan.tools for line in tool.requirements]
     words += ["-r", str(_file(uv, place, "requirements.txt", asked))]
     if overrides:
         # A file's hashes are of the versions that have just been replaced.

@@ -2,11 +2,12 @@
 
 The rule. The project itself is installed in place if it has a build system. To it are added, all in
 one resolution: the first of the dependency groups ``test tests testing dev``, the first extra of
-these names, ``requirements.txt``, and the first test requirements file found. ``dev`` ones are a
-last resort: used only if nothing of the other names is there, and dropped with a note if they do not
-resolve. Everything else that does not resolve is an error. What the submission names replaces the
-first matching one. Its requirements and constraints win over the project's versions, and where the
-project's test requirements then cannot be had at all, they too are dropped with a note.
+these names, ``requirements.txt``, and the first test requirements file found (``chosen.py``); where
+no group or extra is named for tests, a group that Poetry, PDM or hatch keeps in its own table.
+``dev`` ones are a last resort, and dropped with a note if they do not resolve. Everything else that
+does not resolve is an error. What the submission names replaces the first matching one. Its
+requirements and constraints win over the project's versions, and where the project's test
+requirements then cannot be had at all, they too are dropped with a note.
 """
 
 from __future__ import annotations
@@ -16,26 +17,13 @@ from pathlib import Path
 from typing import Literal
 
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from node.environment import metadata, requirements
-from node.environment.errors import BuildError
+from node.environment.chosen import DEV_FILES, LAST_RESORT, TEST_NAMES, TOOL_LAST_RESORTS, choose
 from node.environment.metadata import Metadata
+from node.environment.toolgroups import ToolGroup
 from proto.messages import Options
 
-TEST_NAMES = ("test", "tests", "testing")
-LAST_RESORT = "dev"
-TEST_FILES = (
-    *("requirements-test.txt", "requirements-tests.txt", "requirements-testing.txt"),
-    *("requirements_test.txt", "requirements_tests.txt", "test-requirements.txt", "test_requirements.txt"),
-    *(f"requirements/{name}.{kind}" for name in (*TEST_NAMES, "pytest") for kind in ("txt", "in")),
-    "tests/requirements.txt",
-    "test/requirements.txt",
-)
-DEV_FILES = (
-    *("requirements-dev.txt", "requirements_dev.txt", "dev-requirements.txt"),
-    *("requirements/dev.txt", "requirements/dev.in"),
-)
 _VERSION_TOOLS = (
     *("setuptools-scm", "setuptools_scm", "use_scm_version", "hatch-vcs", "hatch_vcs", "flit_scm", "pbr"),
     *("poetry-dynamic-versioning", "uv-dynamic-versioning", "versioningit", "pdm-backend", "pdm-pep517"),
@@ -55,6 +43,7 @@ class Plan:
     install: Install = "no"
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    tools: tuple[ToolGroup, ...] = ()
     files: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
     requirements: tuple[Requirement, ...] = ()
@@ -74,7 +63,12 @@ class Plan:
     def nothing(self) -> bool:
         """Whether plain pytest is all that is needed."""
         return self.install == "no" and not (
-            self.extras or self.groups or self.files or self.requirements or self.project_dependencies
+            self.extras
+            or self.groups
+            or self.tools
+            or self.files
+            or self.requirements
+            or self.project_dependencies
         )
 
 
@@ -87,39 +81,38 @@ def plan(tree: Path, options: Options) -> Plan:
     found = metadata.read(tree)
     asked = tuple(requirements.parse(options.requirements))
     constraints = tuple(requirements.parse(options.constraints, "constraints"))
-    groups = _groups(found, options)
-    extras = _extras(found, options)
-    files = _files(tree, bool(groups or extras) and not _only_last_resort(groups, extras))
-    if _only_last_resort(groups, extras) and any(name in TEST_FILES for name in files):
-        # The project has said elsewhere what its tests need.
-        groups, extras = (groups if options.groups else ()), (extras if options.extras else ())
+    chosen = choose(tree, found, options)
     # With requirements of its own a submission has said what the tests need: what the project declares
     # for them is welcome as long as it fits.
     soft = (*TEST_NAMES, LAST_RESORT) if asked else (LAST_RESORT,)
     optional = (
-        *(f"group {name}" for name in groups if name in soft and not options.groups),
-        *(f"extra {name}" for name in extras if name in soft and not options.extras),
-        *(name for name in files if asked or name in DEV_FILES),
+        *(f"group {name}" for name in chosen.groups if name in soft and not options.groups),
+        *(f"extra {name}" for name in chosen.extras if name in soft and not options.extras),
+        *(
+            tool.label
+            for tool in chosen.tools
+            if not options.groups and (asked or tool.name in TOOL_LAST_RESORTS)
+        ),
+        *(name for name in chosen.files if asked or name in DEV_FILES),
     )
     install = _install(found)
     made = Plan(
         name=found.name,
         install=install,
-        extras=extras,
-        groups=groups,
-        files=files,
+        extras=chosen.extras,
+        groups=chosen.groups,
+        tools=chosen.tools,
+        files=chosen.files,
         optional=optional,
         requirements=asked,
         constraints=constraints,
-        project_dependencies=install == "no" and (found.declares_dependencies or bool(extras)),
+        project_dependencies=install == "no" and (found.declares_dependencies or bool(chosen.extras)),
         locked=(tree / "uv.lock").is_file() and found.has_pyproject,
         setuptools=_by_setuptools(found),
         shim=found.has_setup_cfg and not found.has_setup_py and not found.has_pyproject,
         no_config=not found.has_pyproject and not (tree / "uv.toml").is_file(),
     )
-    return replace(
-        made, notes=_notes(found, made) + _used(made), pretend_version=_pretend(tree, found, install)
-    )
+    return replace(made, notes=_notes(made) + _used(made), pretend_version=_pretend(tree, found, install))
 
 
 def without_optional(made: Plan) -> Plan:
@@ -128,6 +121,7 @@ def without_optional(made: Plan) -> Plan:
         made,
         groups=tuple(name for name in made.groups if f"group {name}" not in made.optional),
         extras=tuple(name for name in made.extras if f"extra {name}" not in made.optional),
+        tools=tuple(tool for tool in made.tools if tool.label not in made.optional),
         files=tuple(name for name in made.files if name not in made.optional),
         optional=(),
     )
@@ -142,36 +136,6 @@ def without_project(made: Plan) -> Plan:
     return replace(
         made, install="no", project_dependencies=True, pretend_version=False, notes=(*made.notes, note)
     )
-
-
-def _groups(found: Metadata, options: Options) -> tuple[str, ...]:
-    return _chosen(found.groups, options.groups, "groups", "dependency group")
-
-
-def _extras(found: Metadata, options: Options) -> tuple[str, ...]:
-    return _chosen(found.extras, options.extras, "extras", "extra")
-
-
-def _chosen(declared: tuple[str, ...], asked: tuple[str, ...], option: str, word: str) -> tuple[str, ...]:
-    names: dict[str, str] = {canonicalize_name(name): name for name in declared}
-    for name in asked:
-        if canonicalize_name(name) not in names:
-            there = ", ".join(declared) or "none"
-            raise BuildError(f"option {option}: the project has no {word} {name!r}; it declares: {there}")
-    if asked:
-        return tuple(names[canonicalize_name(name)] for name in asked)
-    return next(((names[name],) for name in (*TEST_NAMES, LAST_RESORT) if name in names), ())
-
-
-def _only_last_resort(groups: tuple[str, ...], extras: tuple[str, ...]) -> bool:
-    return set(groups) | set(extras) == {LAST_RESORT}
-
-
-def _files(tree: Path, has_test_names: bool) -> tuple[str, ...]:
-    files = ["requirements.txt"] if (tree / "requirements.txt").is_file() else []
-    names = TEST_FILES if has_test_names else (*TEST_FILES, *DEV_FILES)
-    found = next((name for name in names if (tree / name).is_file()), None)
-    return tuple(files + ([found] if found else []))
 
 
 def _install(found: Metadata) -> Install:
@@ -199,16 +163,15 @@ def _pretend(tree: Path, found: Metadata, install: Install) -> bool:
     return any(tool in found.build_text for tool in _VERSION_TOOLS)
 
 
-def _notes(found: Metadata, made: Plan) -> tuple[str, ...]:
-    notes = []
-    tool = found.pyproject.get("tool", {})
-    poetry = tool.get("poetry", {}) if isinstance(tool, dict) else {}
-    if isinstance(poetry, dict) and ("group" in poetry or "dev-dependencies" in poetry) and not made.groups:
-        notes.append("Poetry's own dependency groups are not read: name what the tests need in requirements")
-    return tuple(notes)
+def _notes(made: Plan) -> tuple[str, ...]:
+    return tuple(
+        f"left out of {tool.label}, being no plain requirements: {', '.join(tool.left_out)[:500]}"
+        for tool in made.tools
+        if tool.left_out
+    )
 
 
 def _used(made: Plan) -> tuple[str, ...]:
     used = [f"group {name}" for name in made.groups] + [f"extra {name}" for name in made.extras]
-    used += list(made.files) + (["uv.lock"] if made.locked else [])
+    used += [tool.label for tool in made.tools] + list(made.files) + (["uv.lock"] if made.locked else [])
     return (INSTALLED_FROM + ", ".join(used),) if used else ()

@@ -14,7 +14,7 @@ from node.environment.interpreter import Interpreter
 from node.treecopy import tree_bytes
 from proto.messages import Options
 
-RULES = "1"
+RULES = "2"
 """Changes when the same package and options would be built differently; older ones are then unused."""
 _RECORD = "environment.json"
 

@@ -14,7 +14,9 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from node.environment import toolgroups
 from node.environment.errors import BuildError
+from node.environment.toolgroups import ToolGroup
 
 MAX_FILE = 4 << 20
 """A larger settings file is not a settings file. Bytes."""
@@ -32,6 +34,8 @@ class Metadata:
     """A ``setup.cfg`` that names the project, not merely one with a tool's settings."""
     build_requires: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    tools: tuple[ToolGroup, ...] = ()
+    """Groups that tools keep in tables of their own."""
     extras: tuple[str, ...] = ()
     declares_dependencies: bool = False
     dynamic_version: bool = False
@@ -53,8 +57,20 @@ def read(tree: Path) -> Metadata:
     optional = _table(project, "optional-dependencies", "project.")
     cfg_extras = setup_cfg.get("options.extras_require", {})
     header = HeaderParser().parsestr(_text(tree / "PKG-INFO"))
-    extras = [*optional, *cfg_extras, *_literal_extras(setup_py), *header.get_all("Provides-Extra", [])]
-    name = project.get("name") or setup_cfg.get("metadata", {}).get("name") or header.get("Name") or ""
+    extras = [
+        *optional,
+        *cfg_extras,
+        *_literal_extras(setup_py),
+        *toolgroups.extras(pyproject),
+        *header.get_all("Provides-Extra", []),
+    ]
+    name = (
+        project.get("name")
+        or setup_cfg.get("metadata", {}).get("name")
+        or toolgroups.project_name(pyproject)
+        or header.get("Name")
+        or ""
+    )
     requires = _strings(build.get("requires", []), "build-system.requires")
     return Metadata(
         name=canonicalize_name(str(name)) if name else "",
@@ -64,6 +80,7 @@ def read(tree: Path) -> Metadata:
         has_setup_cfg="name" in setup_cfg.get("metadata", {}),
         build_requires=requires,
         groups=tuple(_table(pyproject, "dependency-groups")),
+        tools=toolgroups.read(pyproject, _toml(tree / "hatch.toml")),
         extras=tuple(dict.fromkeys(extras)),
         declares_dependencies=bool(project.get("dependencies")),
         dynamic_version="version" in project.get("dynamic", []) or "project" not in pyproject,

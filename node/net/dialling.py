@@ -25,6 +25,12 @@ class Dialling:
         gevent.spawn(self._dial, effect)
 
     def _dial(self, effect: Dial) -> None:
+        known = self._links.fresh(effect.node)
+        if known is not None:
+            # Its handshake is the answer. Another connection would replace this one, at both ends, and
+            # each end would then ask anew whether the other lives.
+            self._post(ev.Dialled(node=effect.node, how="answered", incarnation=known.incarnation))
+            return
         event = ev.Dialled(node=effect.node, how="unanswered")
         try:
             with gevent.Timeout(self._seconds, TimeoutError("it does not answer")):

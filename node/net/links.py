@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -124,6 +125,11 @@ class Links:
         wire = self.dial(address, "node")
         return self._adopt(wire)
 
+    def fresh(self, node: str) -> Peer | None:
+        """The connection with a node if it is no older than a moment."""
+        peer = self.peers.get(node)
+        return peer if peer is not None and time.monotonic() - peer.since < CROSSING else None
+
     def send(self, node: str, message: AnyMessage) -> None:
         """Queue a message for a peer; one that is not connected loses it."""
         peer = self.peers.get(node)
@@ -192,6 +198,7 @@ class Links:
         if before is not None:
             # The same node dialled again: its old connection is dead whatever TCP thinks of it.
             before.close("replaced by a newer connection")
+            before.replaced = True
             self._gone(before, False, "replaced by a newer connection")
         self.peers[node] = peer
         self._events.peer_up(peer)

@@ -48,6 +48,8 @@ class Peer:
         self.since = time.monotonic()
         self.bye = False
         """It said that it is about to close."""
+        self.replaced = False
+        """A newer connection with the same node took its place."""
         self._wire = wire
         self._connection = wire.connection
         self._on_message = on_message

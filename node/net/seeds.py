@@ -12,6 +12,7 @@ from gevent.event import Event as Flag
 
 from node.config import Settings, split_address
 from node.net.links import Backoff, Links
+from node.net.peer import Peer
 from proto.errors import ProtocolError
 
 log = logging.getLogger("testring.net")
@@ -38,9 +39,10 @@ class Seeds:
         self._said = ""
 
     def answer(self) -> bool:
-        """Whether a seed answers: then there is a cluster already."""
+        """Whether a seed answers that is in a cluster; one that waits for its founder has epoch 0."""
         with gevent.Timeout(FOUND_SECONDS, False):
-            return any(self._try(address) for address in self._addresses())
+            peers = map(self._try, self._addresses())
+            return any(peer is not None and peer.identity.epoch > 0 for peer in peers)
         return False
 
     def follow(self) -> None:
@@ -52,30 +54,32 @@ class Seeds:
                 self._look.clear()
                 self._look.wait(1.0)
                 continue
-            connected = {peer.identity.address for peer in self._links.peers.values()}
             for address in self._addresses():
-                if address not in connected:
+                # Looked at anew each time: they dial us meanwhile.
+                if address not in {peer.identity.address for peer in self._links.peers.values()}:
                     self._try(address)
             backoff.wait()
 
     def redirect(self, hint: str) -> None:
         """``hint`` is the address of the master as somebody knows it."""
+        if self._settled():
+            return
         self._hint = hint or self._hint
         self._look.set()
 
-    def lost(self) -> None:
+    def lost(self, _node: str) -> None:
         """A peer is gone: look at once."""
         self._look.set()
 
-    def _try(self, address: str) -> bool:
+    def _try(self, address: str) -> Peer | None:
         try:
             with gevent.Timeout(FOUND_SECONDS, TimeoutError("it does not answer")):
-                self._links.connect(address)
+                peer = self._links.connect(address)
         except (OSError, ProtocolError) as error:
             self._tell(f"{address} does not let this node in yet: {error}")
-            return False
+            return None
         self._tell(f"connected to {address}")
-        return True
+        return peer
 
     def _tell(self, text: str) -> None:
         # Said once, not at every attempt.

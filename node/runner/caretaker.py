@@ -1,7 +1,7 @@
 """One job of the warden: start the child, watch it, end it, report. Standard library only.
 
-Runs in a process of its own, forked by ``warden.py`` for each job, and is the subreaper of
-everything the job starts. It talks to the node over ``control``:
+Runs in a process of its own, forked by ``warden.py`` (or by a zygote) for each job, and is the
+subreaper of everything the job starts. It talks to the node over ``control``:
 
 =========  =====================================================================================
 from node  ``K<why>\\n`` kill now; ``D\\n`` ask for a stack dump, then kill; end of file: the node
@@ -13,7 +13,6 @@ to node    one JSON object, then end of file, when nothing of the job is left al
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import resource
@@ -21,6 +20,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import processes
@@ -32,20 +32,48 @@ _READ = 65_536
 _CHILD_CHANNEL = 3
 
 
-def start_child(job: dict[str, Any], output: int, channel: int | None, failure: int) -> int:
-    """Fork and exec the job's command; its pid. A failure to exec is written to ``failure``."""
+class Unwind(BaseException):
+    """Raised in a forked child that does not exec: it leaves all of this code, and runs ``job``."""
+
+    def __init__(self, job: dict[str, Any]) -> None:
+        super().__init__()
+        self.job = job
+
+
+Become = Callable[[dict[str, Any], int], None]
+"""What the child does once it is caged: called with the job and the descriptor for a failure's text."""
+
+
+def start_child(job: dict[str, Any], output: int, channel: int | None, failure: int, become: Become) -> int:
+    """Fork the job's child; its pid. A failure to start is written to ``failure``."""
     parent = os.getpid()
     pid = os.fork()
     if pid:
         return pid
     try:
-        _become(job, output, channel, failure, parent)
+        told = _settle(job, output, channel, failure, parent)
+        become(job, told)
+    except Unwind:
+        raise
     except BaseException as error:  # noqa: BLE001 - the child must never return into this code
         os.write(failure, f"{type(error).__name__}: {error}".encode("utf-8", "replace")[:4000])
     os._exit(127)
 
 
-def _become(job: dict[str, Any], output: int, channel: int | None, failure: int, parent: int) -> None:
+def execute(job: dict[str, Any], failure: int) -> None:
+    """Exec the job's command."""
+    try:
+        os.execve(job["argv"][0], job["argv"], job["env"])
+    except OSError as error:
+        os.write(failure, f"cannot execute {job['argv'][0]}: {error.strerror}".encode())
+    os._exit(127)
+
+
+def _settle(job: dict[str, Any], output: int, channel: int | None, failure: int, parent: int) -> int:
+    """Make this process the job's own: session, limits, uid, descriptors, signals.
+
+    Returns the descriptor on which a failure is told, closed by exec.
+    """
     os.setsid()
     os.umask(0o022)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
@@ -64,9 +92,9 @@ def _become(job: dict[str, Any], output: int, channel: int | None, failure: int,
     processes.die_with_parent(parent)  # after the change of uid, which clears it
     os.chdir(job["cwd"])
     # Everything the child keeps is moved above the numbers it will get, then into place.
-    keep_failure = _high(failure)
-    keep_output = _high(output)
-    keep_channel = None if channel is None else _high(channel)
+    keep_failure = processes.high(failure)
+    keep_output = processes.high(output)
+    keep_channel = None if channel is None else processes.high(channel)
     null = os.open("/dev/null", os.O_RDONLY)
     for source, target in ((null, 0), (keep_output, 1), (keep_output, 2)):
         os.dup2(source, target, inheritable=True)
@@ -75,18 +103,9 @@ def _become(job: dict[str, Any], output: int, channel: int | None, failure: int,
         os.dup2(keep_channel, _CHILD_CHANNEL, inheritable=True)
         first += 1
     os.dup2(keep_failure, first, inheritable=False)
-    os.closerange(first + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[1] & 0x7FFFFFFF)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
-    try:
-        os.execve(job["argv"][0], job["argv"], job["env"])
-    except OSError as error:
-        os.write(first, f"cannot execute {job['argv'][0]}: {error.strerror}".encode())
-    os._exit(127)
-
-
-def _high(descriptor: int) -> int:
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
+    processes.close_from(first + 1)
+    processes.reset_signals()
+    return first
 
 
 class Output:
@@ -180,14 +199,14 @@ class Watch:
                 return
 
 
-def care(job: dict[str, Any], control: int, channel: int | None) -> None:
+def care(job: dict[str, Any], control: int, channel: int | None, become: Become) -> None:
     """Run one job to its end and report on ``control``. Never raises for what the job does."""
     processes.become_subreaper()
     processes.refuse_dumps()
     started = time.monotonic()
     pipe, output = os.pipe()
     told, failure = os.pipe()
-    pid = start_child(job, output, channel, failure)
+    pid = start_child(job, output, channel, failure, become)
     os.close(output)
     os.close(failure)
     if channel is not None:
@@ -233,13 +252,15 @@ def signal_name(number: int) -> str:
         return f"SIG{number}"
 
 
-def run_forked(job_descriptor: int, control: int, channel: int | None) -> None:
+def run_forked(job_descriptor: int, control: int, channel: int | None, become: Become) -> None:
     """Entrance of the forked caretaker: read the job, care for it, leave."""
     try:
         os.lseek(job_descriptor, 0, os.SEEK_SET)
         with os.fdopen(job_descriptor, "rb") as stream:
             job = json.load(stream)
-        care(job, control, channel)
+        care(job, control, channel, become)
+    except Unwind:
+        raise
     except BrokenPipeError:
         processes.kill_everything(None)  # the node went away while the report was written
     except BaseException as error:  # noqa: BLE001 - the last frame of a forked process

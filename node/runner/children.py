@@ -146,7 +146,8 @@ class Warden:
         far = [far_control] if far_channel is None else [far_control, far_channel]
         try:
             _write_all(memory, encode(job))
-            self._send([memory, *(end.fileno() for end in far)])
+            text = b"zygote " + os.fsencode(job.argv[0]) if job.zygote else b"job"
+            self._send(text, [memory, *(end.fileno() for end in far)])
         except OSError as error:
             self.lost = True
             for near in filter(None, (control, channel)):
@@ -199,10 +200,10 @@ class Warden:
     def pid(self) -> int:
         return self._process.pid
 
-    def _send(self, descriptors: list[int]) -> None:
+    def _send(self, text: bytes, descriptors: list[int]) -> None:
         assert self._socket is not None
         rights = b"".join(number.to_bytes(4, sys.byteorder) for number in descriptors)
-        self._socket.sendmsg([b"job"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+        self._socket.sendmsg([text], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
     def _watch(self, on_loss: Callable[[str], None] | None) -> None:
         assert self._socket is not None

@@ -24,6 +24,8 @@ class Job:
     its processes may be killed with this job. ``rlimits`` maps ``NOFILE`` and the like to
     (soft, hard). ``wall`` is seconds, 0 for no limit. ``output_limit`` is the bytes of stdout and
     stderr together after which the job is killed; ``keep_output`` bytes are kept at each end.
+    ``zygote`` says that ``argv`` is a session's, and that its interpreter's environment holds nothing
+    but pytest: then a fork of a process that has imported pytest may take the place of exec.
     """
 
     argv: Sequence[str]
@@ -37,6 +39,7 @@ class Job:
     output_limit: int = 16 << 20
     keep_output: int = 64 << 10
     channel: bool = False
+    zygote: bool = False
     name: str = ""
 
 

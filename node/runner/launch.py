@@ -25,6 +25,7 @@ class RunnerSpec:
     ``tree`` is the slot's own copy of the project and the runner's working directory. ``home`` is a
     folder for this session alone; HOME, TMPDIR and the plugin's copy lie in it. ``import_roots`` go
     on PYTHONPATH and ``path_prefix`` before PATH. ``uid`` (root only) must belong to no other runner.
+    ``base`` says that the environment holds nothing but pytest.
     """
 
     session: AssignmentId
@@ -40,6 +41,7 @@ class RunnerSpec:
     timeout_open: float = 120.0
     worker: str = ""
     tmp: Path | None = None
+    base: bool = False
 
     @property
     def temporary(self) -> Path:
@@ -112,5 +114,7 @@ def job(spec: RunnerSpec) -> Job:
         rlimits=limits(spec),
         output_limit=OUTPUT_LIMIT,
         channel=True,
+        # Variables of the submission's may be for the interpreter, which reads them when it starts.
+        zygote=spec.base and not spec.options.env,
         name=f"session {spec.session}",
     )

@@ -1,14 +1,16 @@
 """Linux process facts for the warden: descendants, the kill loop, prctl. Standard library only.
 
-Loaded by ``warden.py`` as a script's neighbour (``python -I -S``), so nothing here may import the
-rest of the project.
+Loaded by ``warden.py`` and ``zygote.py`` as a script's neighbour, so nothing here may import the rest
+of the project.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import fcntl
 import os
+import resource
 import signal
 import time
 
@@ -33,11 +35,33 @@ def refuse_dumps() -> None:
     _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
+def allow_dumps() -> None:
+    """What exec would give back: this process's files below /proc belong to its own uid again."""
+    _libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)
+
+
 def die_with_parent(parent: int) -> None:
     """SIGKILL for this process when ``parent`` dies. A change of uid clears it: call it after."""
     _libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
         os._exit(125)
+
+
+def high(descriptor: int) -> int:
+    """A duplicate above the numbers that a child gets."""
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
+
+
+def close_from(first: int) -> None:
+    """Close every descriptor from ``first`` on."""
+    os.closerange(first, resource.getrlimit(resource.RLIMIT_NOFILE)[1] & 0x7FFFFFFF)
+
+
+def reset_signals() -> None:
+    """No signal is ignored, caught or blocked: what is here, or in the node's shell, passes to children."""
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def children(pid: int | str = "self") -> list[int]:

@@ -29,6 +29,10 @@ from proto.messages import (
 Post = Callable[[AssignmentId, tuple[AnyMessage, ...]], None]
 
 READ = 256 << 10
+GATHER = 0.004
+"""Seconds to let lines pile up while tests run: tiny ones would else wake this greenlet once each."""
+_LITTLE = 16 << 10
+"""Bytes read at once; with more the socket's buffer could fill up and hold the tests up."""
 _LAST_WORDS = 10.0
 """Seconds to read what a killed runner had written before."""
 
@@ -130,6 +134,8 @@ class RunnerSession:
                     self._take(event)
                 if self._batch.due is not None and time.monotonic() >= self._batch.due:
                     self._flush()
+                if self._progress.running is not None and len(data) < _LITTLE:
+                    gevent.sleep(GATHER)
         except dialogue.ChannelCorrupted as error:
             self._progress.corrupted = str(error)
             child.kill("channel corrupted")

@@ -141,6 +141,10 @@ CREATE TABLE members (
     isolation TEXT NOT NULL,
     position INTEGER NOT NULL
 ) WITHOUT ROWID;
+
+-- Until now the tables followed the log in the same transaction.
+INSERT INTO meta SELECT 'replica', json_object('applied', max(position), 'commit', max(position))
+    FROM log HAVING max(position) IS NOT NULL;
 """
 
 MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import socket
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,7 @@ from fakenode import FakeNode
 from api.channel import Unsendable
 from api.client import NodeClient, NodeUnavailable, TransferRefused
 from proto.messages import Abort, GetEvaluation, GetStats, GetTests, Query, SubmitProjects
+from tests.support.waiting import until
 
 DEADLINE = 20.0
 
@@ -175,3 +177,28 @@ def test_close_ends_the_threads(node: FakeNode, client: NodeClient) -> None:
     for thread in ours:
         thread.join(DEADLINE)
         assert not thread.is_alive()
+
+
+def test_the_path_that_leads_elsewhere_is_followed() -> None:
+    """A master that lost its majority stays connected and answers nothing; another one takes the path."""
+    with tempfile.TemporaryDirectory(prefix="tr-") as directory:
+        link = Path(directory) / "master.sock"
+        old, new = (FakeNode(Path(directory) / f"node-{name}.sock") for name in "ab")
+        client = NodeClient(link, timeout=DEADLINE)
+        try:
+            link.symlink_to(old.path.name)
+            old.answer = lambda query: None if query.evaluation == 2 else echo(query)
+            new.answer = echo
+            assert client.ask(GetEvaluation(evaluation=1)).status == 200
+            with ThreadPoolExecutor(1) as pool:
+                waiting = pool.submit(client.ask, GetEvaluation(evaluation=2))
+                until(lambda: len(old.asked) == 2, DEADLINE, "the old one was asked")
+                (Path(directory) / "fresh").symlink_to(new.path.name)
+                (Path(directory) / "fresh").replace(link)
+                assert client.ask(GetEvaluation(evaluation=3)).body == b'{"id":3}'
+                assert waiting.result(DEADLINE).body == b'{"id":2}'
+            assert sorted(query.evaluation for query in new.asked) == [2, 3]
+        finally:
+            client.close()
+            old.close()
+            new.close()

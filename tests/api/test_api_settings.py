@@ -79,3 +79,26 @@ def test_command_says_what_is_wrong(
 def test_usage_has_every_variable() -> None:
     assert "TESTRING_API_BIND" in usage()
     assert "TESTRING_SPOOL" in usage()
+
+
+def test_published_on_loopback_needs_no_token() -> None:
+    """A container binds beyond loopback inside; what counts is where its engine publishes it."""
+    inside = {"TESTRING_API_BIND": "0.0.0.0:8080"}
+    assert load({**inside, "TESTRING_API_PUBLISHED": "127.0.0.1:8080"})
+    for wide in ("0.0.0.0:8080", "8080", "192.0.2.7:80"):
+        with pytest.raises(SettingsError, match=f"serving on {wide} lets others"):
+            load({**inside, "TESTRING_API_PUBLISHED": wide})
+        assert load({**inside, "TESTRING_API_PUBLISHED": wide, "TESTRING_API_TOKENS": "t:read"})
+
+
+def test_tokens_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "tokens"
+    file.write_text("one:read\ntwo:submit\n")
+    environ = {"TESTRING_API_TOKENS_FILE": str(file), "TESTRING_API_TOKENS": "three:read"}
+    assert load(environ).tokens == (("three", "read"), ("one", "read"), ("two", "submit"))
+    file.write_text("secret")
+    with pytest.raises(SettingsError, match="TESTRING_API_TOKENS_FILE") as raised:
+        load(environ)
+    assert "secret" not in str(raised.value)
+    with pytest.raises(SettingsError, match="No such file"):
+        load({"TESTRING_API_TOKENS_FILE": str(tmp_path / "none")})

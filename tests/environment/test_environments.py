@@ -103,6 +103,29 @@ def test_the_submission_overrides_what_the_project_pins(
     site.remove_session(dirs, warden)
 
 
+def test_a_poetry_project_gets_its_test_group(
+    build: Callable[..., Environment], warden: Warden, site: Workspace
+) -> None:
+    environment = build(
+        {
+            "pyproject.toml": '[build-system]\nrequires = ["poetry-core>=1"]\n'
+            'build-backend = "poetry.core.masonry.api"\n'
+            '[tool.poetry]\nname = "thing"\nversion = "1"\ndescription = ""\nauthors = []\n'
+            'packages = [{ include = "thing", from = "src" }]\n'
+            '[tool.poetry.dependencies]\npython = "^3.11"\n'
+            '[tool.poetry.group.test.dependencies]\niniconfig = "~2.0.0"\npytest = "^8.3"\n',
+            "src/thing/__init__.py": "",
+            "tests/test_a.py": "import pytest, thing, importlib.metadata as m\n"
+            'def test(): assert pytest.__version__[0] == "8" and m.version("iniconfig")[:4] == "2.0."\n',
+        }
+    )
+    assert "installed from Poetry group test" in environment.notes
+    dirs = site.session_tree(environment.tree, "thing", 0)
+    finished = run_pytest(warden, environment, dirs)
+    assert finished.ok, finished.output
+    site.remove_session(dirs, warden)
+
+
 def test_a_project_without_history_is_built_as_version_0(build: Callable[..., Environment]) -> None:
     """Its own name is required by pytest in a version that 0.0 is not."""
     environment = build(

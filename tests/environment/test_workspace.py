@@ -13,7 +13,7 @@ from node.environment.interpreter import Interpreters, copy_interpreter
 from node.runner.children import Job, Warden
 from node.sources.limits import SourceError
 from node.treecopy import copy_tree, give_tree, tree_bytes
-from node.workspace import MAX_SLOTS, Workspace, folder_name
+from node.workspace import MAX_SLOTS, Workspace, folder_name, session_folder
 from tests.support.rundirs import is_root, run_directory
 
 needs_root = pytest.mark.skipif(not is_root(), reason="needs root: children get uids of their own")
@@ -108,6 +108,28 @@ def test_whatever_tests_leave_is_removed(
     assert kept.read_text() == "x"
 
 
+@needs_root
+def test_a_fixed_path_in_a_shared_folder_is_free_again(site: Workspace, warden: Warden, built: Path) -> None:
+    """Two slots have two uids, and neither could remove what the other has left in /tmp."""
+    first, second = (site.session_tree(built, "p", slot) for slot in (0, 1))
+    fixed = Path(f"/tmp/tr-test-fixed-{os.getpid()}")
+    script = f"import os, socket; os.mkdir({str(fixed)!r}); socket.socket(socket.AF_UNIX).bind('{fixed}/s')"
+    for dirs in (first, second):
+        job = Job(
+            argv=["/usr/bin/python3", "-c", script],
+            cwd=dirs.tree,
+            env={},
+            uid=dirs.uid,
+            gid=dirs.uid,
+            wall=60,
+        )
+        assert warden.run(job).ok
+        site.remove_session(site.session_tree(built, "p", 2), warden)
+        assert fixed.exists(), "another uid's session has removed it"
+        site.remove_session(dirs, warden)
+        assert not fixed.exists()
+
+
 def test_left_overs_are_swept_at_start(site: Workspace, built: Path) -> None:
     with run_directory() as run_dir:
         first = Workspace(run_dir, "n2", is_root())
@@ -162,3 +184,10 @@ def test_an_interpreter_in_a_closed_home_is_copied(warden: Warden, site: Workspa
     assert not list((found.prefix / "lib" / own.name / "site-packages").iterdir())
     inode = found.path.stat().st_ino
     assert Interpreters(warden, site).usable(moved / "bin" / own.name).path.stat().st_ino == inode
+
+
+def test_session_folders_are_of_one_length_and_differ() -> None:
+    numbers = (0, 1, 61, 62, 62**2, 62**5 - 1)
+    made = {session_folder(slot, number) for slot in range(MAX_SLOTS) for number in numbers}
+    assert len(made) == MAX_SLOTS * len(numbers)
+    assert {len(name) for name in made} == {6}

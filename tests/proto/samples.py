@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from proto import messages as m
+from proto import voting as v
 
 SHA = hashlib.sha256(b"content").hexdigest()
 WORK = m.AssignmentId(4, "bob", 9)
@@ -23,8 +24,24 @@ VERDICT = m.Verdict(
     reports=("setup passed", "call failed", "teardown passed"),
 )
 
+OPEN = m.OpenSession(
+    session=SESSION,
+    slot=1,
+    evaluation=17,
+    project=0,
+    name="shop",
+    package=SHA,
+    size=70_000,
+    mode="lazy",
+    options=OPTIONS,
+)
+EPOCH = v.Epoch(4, "bob")
+
 MESSAGES: tuple[m.AnyMessage, ...] = (
-    m.Join(address="10.0.0.1:7000", slots=2, holding=(WORK,)),
+    m.Join(address="10.0.0.1:7000", slots=2, alone=4, draining=True),
+    m.Held(session=OPEN, opened=True),
+    m.HeldRun(run=m.Run(assignment=WORK, session=SESSION, module="tests/test_a.py"), answered=7),
+    m.Reported(),
     m.Welcome(cluster="c", epoch=4, void=(WORK, SESSION)),
     m.NotMaster(epoch=4, hint="10.0.0.2:7000"),
     m.Members(
@@ -38,21 +55,17 @@ MESSAGES: tuple[m.AnyMessage, ...] = (
     ),
     m.Neighbours(addresses=("10.0.0.2:7000",)),
     m.Drain(),
+    m.Leaving(),
+    m.HoldToken(request="r-1", token="t", origin="https://github.com"),
+    m.KeepPackages(number=3, packages={SHA: 70_000}),
+    m.PackagesKept(number=3),
+    m.PackagesKept(number=4, problem="the disk is full"),
     m.Bye(reason="the node stops"),
-    m.OpenSession(
-        session=SESSION,
-        slot=1,
-        evaluation=17,
-        project=0,
-        name="shop",
-        package=SHA,
-        size=70_000,
-        mode="lazy",
-        options=OPTIONS,
-    ),
+    OPEN,
     m.Run(assignment=WORK, session=SESSION, module="tests/test_a.py"),
     m.Run(assignment=WORK, session=SESSION, select=(TEST, AGAIN)),
     m.Withdraw(assignment=WORK),
+    m.Withdraw(assignment=WORK, tail=True),
     m.CloseSession(session=SESSION, kill=True),
     m.Listing(session=SESSION, module="tests/test_a.py", tests=(TEST, AGAIN)),
     m.SessionOpened(
@@ -67,12 +80,14 @@ MESSAGES: tuple[m.AnyMessage, ...] = (
     m.Verdicts(assignment=WORK, first=300, verdicts=(m.Verdict(test=TEST, outcome="passed"), VERDICT)),
     m.Answered(assignment=WORK, upto=302, superseded=(301,)),
     m.Done(assignment=WORK),
-    m.HandedBack(assignment=WORK, tests=(AGAIN,)),
+    m.HandedBack(assignment=WORK),
+    m.HandedBack(assignment=WORK, tests=(AGAIN,), why="tail"),
     m.SessionEnded(session=SESSION, how="closed"),
     m.SessionEnded(
         session=SESSION, how="died", message="killed by SIGSEGV", log="...", assignment=WORK, suspect=TEST
     ),
     m.Fetch(sha256=SHA, offset=4_294_967_296),
+    m.FetchState(upto=12),
     m.Store(),
     m.Store(sha256=SHA, size=7),
     m.FileStart(size=7, offset=3),
@@ -93,4 +108,30 @@ MESSAGES: tuple[m.AnyMessage, ...] = (
     m.Request(id=10, query=m.DrainNode(node="alice")),
     m.Response(id=1, status=202, body=b'{"id":17}'),
     m.Response(id=2, status=503, retry_after=2),
+    v.AppendEntries(
+        epoch=EPOCH,
+        previous=v.Mark(v.Epoch(3, "alice"), 11),
+        records=(v.LogRecord(EPOCH, 12, b"record"), v.LogRecord(EPOCH, 13, b"", ("alice", "bob"))),
+        commit=11,
+        last=13,
+        stamp=1.5,
+        echo=1.25,
+    ),
+    v.AppendAnswer(
+        epoch=EPOCH, following=EPOCH, counter=4, accepted=True, stored=13, commit=11, stamp=2.5, echo=1.5
+    ),
+    v.AppendAnswer(epoch=EPOCH, following=EPOCH, counter=4, accepted=False, previous=11, hint=9),
+    v.InstallSnapshot(epoch=EPOCH, upto=v.Mark(EPOCH, 12), voters=("alice", "bob"), last=13, stamp=1.5),
+    v.PreVote(epoch=EPOCH, last=v.Mark(v.Epoch(3, "alice"), 11)),
+    v.Vote(epoch=EPOCH, last=v.Mark(v.Epoch(3, "alice"), 11)),
+    v.VoteAnswer(epoch=EPOCH, binding=True, granted=True, counter=4, commit=v.Mark(EPOCH, 12)),
+    v.VoteAnswer(epoch=EPOCH, binding=False, granted=False, counter=5, reason="it hears a master"),
+    v.Resigned(epoch=EPOCH),
+    v.LeaveVoters(),
+    v.Evidence(node="alice", incarnation=3),
+    v.SilenceReport(node="alice", incarnation=3),
+    v.RingPing(number=1),
+    v.RingPong(number=1),
+    v.SilenceQuestion(node="alice"),
+    v.SilenceOpinion(node="alice", heard=True),
 )

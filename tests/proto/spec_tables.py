@@ -8,7 +8,7 @@ from typing import get_args
 import msgspec
 from msgspec import inspect
 
-from proto import connection, errors, frames, handshake, messages, payloads
+from proto import connection, errors, frames, handshake, messages, payloads, voting
 from proto.frames import FIXED_SIZES, UNVERSIONED, FrameType, Limits
 from proto.liveness import Timing
 
@@ -26,7 +26,16 @@ PAYLOADS = {
     FrameType.PONG: "u64: the number of the PING it answers",
     FrameType.ERROR: "map, see ErrorReport",
 }
-PARTS = (messages.TestId, messages.AssignmentId, messages.Verdict, messages.Options, messages.Member)
+PARTS = (
+    messages.TestId,
+    messages.AssignmentId,
+    messages.Verdict,
+    messages.Options,
+    messages.Member,
+    voting.Epoch,
+    voting.Mark,
+    voting.LogRecord,
+)
 PLAIN = {
     inspect.StrType: "str",
     inspect.IntType: "int",

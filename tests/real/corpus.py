@@ -12,7 +12,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,19 @@ def projects(only: Sequence[str] = ()) -> list[dict[str, Any]]:
     return [project for project in listed if not only or project["name"] in only]
 
 
+def unlisted(requirement: str, requirements: Sequence[str], pytest_args: Sequence[str]) -> dict[str, Any]:
+    """Any ``name`` or ``name==version`` of the registry, installed as it declares itself."""
+    return {
+        "name": requirement.partition("==")[0],
+        "requirement": requirement,
+        "sdist": f"{requirement.replace('==', '-')}.tar.gz",
+        "install": list(requirements),
+        "constraints": [],
+        "pytest_args": list(pytest_args),
+        "serial_flags": [],
+    }
+
+
 def options(project: dict[str, Any]) -> dict[str, Any]:
     """The submission's options: what the list says must be installed beside the project."""
     return {
@@ -80,7 +93,7 @@ def compare(cluster: Cluster, project: dict[str, Any], *, again: bool = True) ->
         if not made:
             raise RuntimeError(f"no environment was built: {cold.answer['projects'][0]}")
         warm = _submitted(cluster, tree, project) if again else cold
-        built = usable(made)
+        built = usable(made, tree.name)
         plain = reference.serial(built, [*project["serial_flags"], *project["pytest_args"]])
         findings = [
             explain(result, plain, built, project["pytest_args"], project["serial_flags"])
@@ -101,9 +114,10 @@ def _submitted(cluster: Cluster, tree: Path, project: dict[str, Any]) -> Result:
     return cluster.wait(cluster.submit(tree, **options(project)), EVALUATION_SECONDS)
 
 
-def usable(places: Sequence[Path]) -> reference.Built:
-    """The project's own environment; a base environment has no tree."""
-    return next(reference.Built.load(place) for place in places if (place / "tree").is_dir())
+def usable(places: Sequence[Path], name: str) -> reference.Built:
+    """The own environment of the project ``name``; a base environment has no tree."""
+    built = next(reference.Built.load(place) for place in places if (place / "tree").is_dir())
+    return replace(built, name=name)
 
 
 def _remarks(project: dict[str, Any], plain: reference.Reference, cold: Result, warm: Result) -> list[str]:
@@ -135,7 +149,7 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def _compared(
-    chosen: Sequence[dict[str, Any]], workers: int, console: Console
+    chosen: Sequence[dict[str, Any]], workers: int, again: bool, console: Console
 ) -> tuple[list[Row], list[str]]:
     """(rows, names of the projects that could not be compared)."""
     rows: list[Row] = []
@@ -145,7 +159,7 @@ def _compared(
         for project in chosen:
             console.print(f"{project['requirement']} ...", markup=False)
             try:
-                row = compare(cluster, project)
+                row = compare(cluster, project, again=again)
             except Exception as error:  # noqa: BLE001 (the other projects are still worth comparing)
                 broken.append(project["name"])
                 console.print(f"{project['name']}: {error}\n{traceback.format_exc()}", markup=False)
@@ -165,11 +179,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--only", action="append", default=[], metavar="NAME", help="this project; repeatable"
     )
+    parser.add_argument(
+        "--sdist",
+        action="append",
+        default=[],
+        metavar="NAME==VERSION",
+        help="a project not listed; repeatable",
+    )
+    parser.add_argument(
+        "--require", action="append", default=[], metavar="REQUIREMENT", help="installed beside --sdist's"
+    )
+    parser.add_argument(
+        "--once", action="store_true", help="only the first run, which builds the environment"
+    )
     parser.add_argument("--workers", type=int, default=WORKERS)
+    parser.add_argument("pytest_args", nargs="*", help="arguments of --sdist's suites, after --")
     given = parser.parse_args(arguments)
     console = Console(soft_wrap=True)
+    chosen = [unlisted(one, given.require, given.pytest_args) for one in given.sdist]
+    if given.only or not chosen:
+        chosen += projects(given.only)
     with stop_signals():
-        rows, broken = _compared(projects(given.only), given.workers, console)
+        rows, broken = _compared(chosen, given.workers, not given.once, console)
     console.print(table(rows))
     bad = [row.name for row in rows if not row.good] + broken
     if bad:

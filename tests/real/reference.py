@@ -11,9 +11,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from node.workspace import folder_name, session_folder, strays
 from tests.runner import reference_recorder
 
 Key = tuple[str, int]
@@ -24,18 +25,25 @@ UID = 19_999
 
 @dataclass(frozen=True)
 class Built:
-    """An environment and the built tree; ``roots`` are the tree's import roots."""
+    """An environment and the built tree; ``roots`` are the tree's import roots.
+
+    ``sessions`` is the folder in which a node makes its work copies, and ``name`` what it calls them:
+    the reference runs in a copy whose path is as long, for ids may hold it.
+    """
 
     python: Path
     tree: Path
     roots: tuple[str, ...] = ()
+    sessions: Path | None = None
+    name: str = "project"
 
     @classmethod
     def load(cls, place: Path) -> Built:
         """From the folder a node built it in."""
         record = json.loads((place / "environment.json").read_text(encoding="utf-8"))
         venv = place.parent / record["venv"] / "venv"
-        return cls(venv / "bin" / "python", place / "tree", tuple(record.get("roots", ())))
+        sessions = place.parent.parent / "s"
+        return cls(venv / "bin" / "python", place / "tree", tuple(record.get("roots", ())), sessions)
 
     @classmethod
     def base(cls, run_dir: Path, tree: Path) -> Built:
@@ -46,7 +54,8 @@ class Built:
         """
         for place in environments(run_dir):
             if json.loads((place / "environment.json").read_text(encoding="utf-8"))["base"]:
-                return cls(cls.load(place).python, tree)
+                found = cls.load(place)
+                return replace(found, tree=tree, roots=(), name=tree.name)
         raise LookupError(f"no base environment under {run_dir}")
 
 
@@ -67,7 +76,7 @@ def environments(run_dir: Path) -> set[Path]:
 
 def serial(built: Built, arguments: Sequence[str], plugins: Sequence[str] = ()) -> Reference:
     """``python -m pytest --continue-on-collection-errors ARGS`` in a fresh copy of the built tree."""
-    with _workplace(built.tree) as (tree, home):
+    with _workplace(built) as (tree, home):
         out = home / "reference.json"
         variables = {
             "PATH": f"{built.python.parent}:/usr/local/bin:/usr/bin:/bin",
@@ -99,18 +108,20 @@ def serial(built: Built, arguments: Sequence[str], plugins: Sequence[str] = ()) 
         )
         seconds = time.monotonic() - started
         lines = json.loads(out.read_text(encoding="utf-8")) if out.exists() else []
-        outcomes = reference_recorder.outcomes([tuple(line) for line in lines])
+        outcomes = reference_recorder.outcomes(
+            [(nodeid.replace(str(tree), "<root>"), when, category) for nodeid, when, category in lines]
+        )
         return Reference(outcomes, seconds, done.returncode, done.stdout[-4000:])
 
 
 @contextmanager
-def _workplace(tree: Path) -> Iterator[tuple[Path, Path]]:
+def _workplace(built: Built) -> Iterator[tuple[Path, Path]]:
     """(copy of the tree, home with the recorder), owned by the user that will run there."""
-    top = Path(tempfile.mkdtemp(prefix="ref-"))
+    top = _as_long_as(built.sessions)
     top.chmod(0o711)
     try:
-        copy = top / tree.name
-        shutil.copytree(tree, copy, symlinks=True)
+        copy = top / folder_name(built.name)
+        shutil.copytree(built.tree, copy, symlinks=True)
         home = top / "home"
         (home / "tmp").mkdir(parents=True)
         (home / "plugin").mkdir()
@@ -122,6 +133,22 @@ def _workplace(tree: Path) -> Iterator[tuple[Path, Path]]:
         yield copy, home
     finally:
         shutil.rmtree(top, ignore_errors=True)
+        for left in strays(UID if os.geteuid() == 0 else None):
+            # A fixed path that the suite uses in /tmp must be free for the next run, under another uid.
+            if os.path.isdir(left) and not os.path.islink(left):
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                os.unlink(left)
+
+
+def _as_long_as(sessions: Path | None) -> Path:
+    """A new folder whose path is as long as that of a session's folder in ``sessions``."""
+    if sessions is None:
+        return Path(tempfile.mkdtemp(prefix="ref-"))
+    length = len(str(sessions / session_folder(0, 0)))
+    made = Path(tempfile.mkdtemp(prefix="r", suffix="x" * max(0, length - len("/tmp/r") - 8), dir="/tmp"))
+    assert len(str(made)) == length, f"{made} is not as long as the sessions' folders in {sessions}"
+    return made
 
 
 def _as_other_user() -> dict[str, object]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
+
+from tests.support import tools
 
 DOWNLOAD_SECONDS = 600.0
 
@@ -37,9 +40,12 @@ def unpack(requirement: str, filename: str, into: Path) -> Path:
 def _download(requirement: str, archive: Path) -> None:
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=archive.parent) as scratch:
-        command = ["uv", "tool", "run", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+        # Only this one as source: what its build needs may come ready made.
+        name = re.split(r"[=<>!~\[]", requirement)[0]
+        command = [tools.uv(), "tool", "run", "pip", "download", "--quiet", "--no-deps"]
+        command += ["--no-binary", name, "--disable-pip-version-check", "--dest", scratch]
         done = subprocess.run(
-            [*command, "--disable-pip-version-check", "--dest", scratch, requirement],
+            [*command, requirement],
             capture_output=True,
             text=True,
             timeout=DOWNLOAD_SECONDS,

@@ -13,6 +13,7 @@ import pytest
 from tests.real.compare import differences
 from tests.real.reference import Built, Reference, serial
 from tests.support.cluster import Cluster, Result
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.process
 
@@ -39,11 +40,17 @@ def assert_same(result: Result, reference: Reference) -> None:
 
 
 def split(cluster: Cluster, tree: Path, **options: Any) -> Result:
-    """Run with every module collected alone, and see that more than one node had a share."""
+    """Run with every module collected alone, until more than one node had a share.
+
+    A node's first session makes the base environment, and the others may have run all by then.
+    """
     (tree / "tests" / "conftest.py").write_text(UNHURRIED, encoding="utf-8")
-    result = cluster.run(tree, collection="lazy", **options)
-    assert len(result.workers) > 1, result.workers
-    return result
+
+    def shared() -> Result | None:
+        result = cluster.run(tree, collection="lazy", **options)
+        return result if len(result.workers) > 1 else None
+
+    return until(shared, 120, "run by more than one node")
 
 
 def many(count: int, text: str) -> dict[str, str]:
@@ -273,3 +280,26 @@ def test_write():
     tree = project(many(8, text))
     assert_same(split(cluster, tree), plain(cluster, tree))
     assert not (tree / "state.txt").exists()
+
+
+def test_ids_that_hold_the_trees_path(cluster, project):
+    """Every session has its own copy of the tree, and must speak of the same tests nevertheless."""
+    text = """
+import pathlib, pytest
+
+HERE = pathlib.Path(__file__).parent
+
+@pytest.mark.parametrize("path", [str(HERE / "data"), HERE.as_uri()])
+def test_path(path):
+    assert {n} != 1
+
+@pytest.mark.parametrize("text", ["x" * n + str(HERE) for n in range(0, 100)])
+def test_long(text):
+    pass
+"""
+    tree = project(many(3, text))
+    result = split(cluster, tree)
+    assert_same(result, plain(cluster, tree))
+    assert result.counts == {"passed": 304, "failed": 2}
+    assert result.outcomes["tests/test_m1.py::test_path[file://<root>/tests]", 0] == "failed"
+    assert "differ" not in result.notes

@@ -11,6 +11,7 @@ import pytest
 
 from node.runner.children import Warden
 from tests.runner.harness import Runners
+from tests.support import tools
 
 PYTESTS = {
     "7.4": ["pytest==7.4.4", "pytest-subtests==0.13.1"],
@@ -48,10 +49,11 @@ def pythons(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Interpreter of an environment for each line of ``PYTESTS``."""
     root = tmp_path_factory.mktemp("environments")
     found = {}
+    uv = tools.uv()
     for name, requirements in PYTESTS.items():
         python = root / name / "bin" / "python"
-        subprocess.run(["uv", "venv", "-q", "--python", sys.executable, str(root / name)], check=True)
-        subprocess.run(["uv", "pip", "install", "-q", "--python", str(python), *requirements], check=True)
+        subprocess.run([uv, "venv", "-q", "--python", sys.executable, str(root / name)], check=True)
+        subprocess.run([uv, "pip", "install", "-q", "--python", str(python), *requirements], check=True)
         found[name] = python
     return found
 

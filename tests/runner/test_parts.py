@@ -17,7 +17,7 @@ ONE, TWO = AssignmentId(1, "m", 1), AssignmentId(1, "m", 2)
 
 @given(st.lists(st.integers(1, 40)))
 def test_lines_do_not_depend_on_the_cuts(cuts: list[int]) -> None:
-    data = b'["started",1,["a::b",0]]\n["done",1]\n["handed",2,[["x",3]]]\n["ended",0]\n'
+    data = b'["started",1,["a::b",0]]\n["done",1]\n["handed",2,[["x",3]],"tail"]\n["ended",0]\n'
     lines = dialogue.Lines()
     found = []
     for size in cuts:
@@ -27,7 +27,7 @@ def test_lines_do_not_depend_on_the_cuts(cuts: list[int]) -> None:
     assert found == [
         dialogue.Started(1, TestId("a::b", 0)),
         dialogue.Done(1),
-        dialogue.Handed(2, (TestId("x", 3),)),
+        dialogue.Handed(2, (TestId("x", 3),), "tail"),
         dialogue.Ended(0),
     ]
 

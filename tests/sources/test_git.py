@@ -2,15 +2,20 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import ssl
 import stat
+import subprocess
 from pathlib import Path
 
 import gevent
 import pytest
 
+from node.runner.children import Warden
 from node.sources.git import Cloner
 from node.sources.giturl import GitError, check_ref, check_url, origin, project_name
 from node.sources.limits import ArchiveError, ArchiveLimits
+from node.workspace import Workspace
 from tests.support.gitserver import GitServer, git
 
 TOKEN = "ghp_s3cr3tTOKENvalue0123456789"
@@ -197,6 +202,53 @@ def test_a_host_that_does_not_answer(cloner: Cloner, server: GitServer, tmp_path
     with pytest.raises(GitError, match="host name is not known"):
         cloner.clone("https://no-such-host.invalid/a/b", tmp_path)
     assert not list(cloner.scratch.iterdir())
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_a_private_authority_is_trusted_when_it_is_named(
+    warden: Warden, site: Workspace, tmp_path: Path
+) -> None:
+    """TESTRING_GIT_CA adds to the system's certificates, for git alone."""
+    authority, context = certificates(tmp_path / "ca")
+    server = GitServer(tmp_path / "git", tls=context)
+    try:
+        url = server.repository("o/private", {"a.py": "x"}, token=TOKEN)
+        assert url.startswith("https://127.0.0.1:")
+        cloner = Cloner(
+            warden=warden, scratch=site.clones, origins=[server.url], wall=30.0, uid=site.fetch_uid
+        )
+        with pytest.raises(GitError, match="TESTRING_GIT_CA") as caught:
+            cloner.clone(url, tmp_path, token=TOKEN)
+        assert "\n" not in str(caught.value)
+        assert not any(header for _, header in server.seen), "the token went to a host nobody vouches for"
+        cloner.ca = authority
+        assert (cloner.clone(url, tmp_path, token=TOKEN).path / "a.py").exists()
+        cloner.ca = tmp_path / "missing.pem"
+        with pytest.raises(GitError, match=r"TESTRING_GIT_CA .*missing.pem: No such file"):
+            cloner.clone(url, tmp_path, token=TOKEN)
+    finally:
+        server.close()
+
+
+def certificates(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """A new authority's certificate, and a server context that it vouches for as 127.0.0.1."""
+    folder.mkdir()
+    ca, ca_key, crt, key, request = (
+        str(folder / name) for name in ("ca.pem", "ca.key", "s.pem", "s.key", "s.csr")
+    )
+    new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-subj"]
+    sign = ["openssl", "x509", "-req", "-in", request, "-CA", ca, "-CAkey", ca_key, "-set_serial", "1"]
+    extensions = folder / "extensions"
+    extensions.write_text("subjectAltName=IP:127.0.0.1\n")
+    for command in (
+        [*new, "/CN=authority", "-x509", "-days", "2", "-keyout", ca_key, "-out", ca],
+        [*new, "/CN=server", "-keyout", key, "-out", request],
+        [*sign, "-days", "2", "-extfile", str(extensions), "-out", crt],
+    ):
+        subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(crt, key)
+    return Path(ca), context
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../x", "../r/../../y"])

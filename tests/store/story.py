@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from node.core import records as rec
+from node.core.voting_events import Persist
 from node.store import Store
 from proto.messages import AssignmentId, Options, TestId
+from proto.voting import Epoch, LogRecord
 
 MASTER = "192.168.1.100:7000"
 ONE = "192.168.1.100:7001"
@@ -14,18 +17,35 @@ TWO = "192.168.1.100:7002"
 PACKAGE = "a" * 64
 
 
+NODE = "n1"
+EPOCH = Epoch(1, NODE)
+
+
+def entries(first: int, records: Iterable[rec.AnyRecord], epoch: Epoch = EPOCH) -> tuple[LogRecord, ...]:
+    """Records as the log has them, from position ``first`` on."""
+    return tuple(LogRecord(epoch, at, rec.encode(record)) for at, record in enumerate(records, first))
+
+
+def persist(*records: LogRecord, commit: int = 0, **named: Any) -> Persist:
+    """One ``Persist`` of these records."""
+    return Persist(number=1, counter=1, voted=NODE, commit=commit, records=records, **named)
+
+
 class Story:
     """Appends records to a store in order, positions counted."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.position = store.last_position()
+        if not store.applied():
+            store.found(NODE)
+        self.position = store.applied()
         self.evaluation = 0
 
     def tell(self, *records: rec.AnyRecord) -> None:
         """Append them as one batch."""
-        self.store.append(1, self.position + 1, records)
-        self.position += len(records)
+        last = self.position + len(records)
+        self.store.write([persist(*entries(self.position + 1, records), commit=last)])
+        self.position = last
 
     def accept(self, number: int = 12345, *sources: rec.Source, request: str = "", **options: Any) -> None:
         """A submission that is being worked on from second 100 on."""

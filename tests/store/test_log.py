@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from node.core import records as rec
+from node.core.voting_events import Commit, Persist, Saved
 from node.store import OutOfStep, Store, StoreError, StoreSettings, journal
-from tests.store.story import PACKAGE, Story, case
+from proto.messages import TestId
+from proto.voting import EMPTY, Epoch, LogRecord
+from tests.store.story import PACKAGE, Story, case, entries, persist
 
 ROOT = Path(__file__).parents[2]
 
@@ -27,32 +30,104 @@ def _positions(path: Path) -> list[int]:
         connection.close()
 
 
-def test_a_batch_may_be_repeated(store: Store, story: Story) -> None:
+def _outcomes(store: Store) -> dict[str, int]:
+    rows = store.evaluation(12345)
+    assert rows is not None
+    return rows.projects[0].modules[0].outcomes
+
+
+def test_what_is_committed_is_in_the_tables_and_the_rest_is_not(store: Store, story: Story) -> None:
     story.accept()
     story.plan({"a.py": 2})
     first = story.position + 1
-    attempts = (story.attempt("a.py", 0, "passed"), story.attempt("a.py", 1, "failed"))
-    store.append(1, first, attempts[:1])
-    store.append(1, first, attempts)
-    store.append(1, first, attempts)
-    page = store.tests(12345)
-    assert page is not None
-    assert [len(test.attempts) for test in page.tests] == [1, 1]
-    assert store.last_position() == first + 1
+    attempts = entries(first, [story.attempt("a.py", 0, "passed"), story.attempt("a.py", 1, "failed")])
+    written = store.write([persist(*attempts, commit=first - 1)])
+    assert written.applied == first - 1
+    assert _outcomes(store) == {}
+    assert store.write([Commit(upto=first, records=attempts[:1])]).applied == first
+    assert _outcomes(store) == {"passed": 1}
+    # Told again, nothing changes; and a log that was cut has no say any more.
+    assert store.write([Commit(upto=first, records=())]).applied == first
+    other = entries(first + 1, [story.attempt("a.py", 1, "passed")], Epoch(2, "n2"))
+    store.write([persist(truncate_from=first + 1), persist(*other, commit=first + 1)])
+    assert _outcomes(store) == {"passed": 2}
 
 
-def test_another_record_at_a_position_is_refused(store: Store, story: Story) -> None:
+def test_what_is_in_the_tables_cannot_be_cut(store: Store, story: Story) -> None:
     story.accept()
-    with pytest.raises(OutOfStep, match="position 1 of the log holds another record"):
-        store.append(1, 1, (rec.Accepted(evaluation=2, request="x", at=1.0),))
-    assert store.evaluation(2) is None
+    with pytest.raises(OutOfStep, match="was committed here and is not elsewhere"):
+        store.write([persist(truncate_from=story.position)])
 
 
 def test_a_gap_is_refused(store: Store, story: Story) -> None:
     story.accept()
-    with pytest.raises(OutOfStep, match="record 9 does not follow position 2"):
-        store.append(1, 9, (rec.Ended(evaluation=12345, state="finished", at=1.0),))
-    assert store.last_position() == 2
+    with pytest.raises(OutOfStep, match="record 9 does not follow position 3"):
+        store.write([persist(*entries(9, [rec.Ended(evaluation=12345, state="finished", at=1.0)]))])
+    assert store.saved().records[-1].position == 3
+
+
+def test_a_replica_finds_its_vote_and_its_log_again(store: Store, story: Story) -> None:
+    story.accept()
+    named = LogRecord(Epoch(4, "n2"), story.position + 1, b"", ("n1", "n2"))
+    store.write([Persist(number=2, counter=4, voted="n2", commit=3, records=(named,))])
+    store.close()
+    again = Store(store.path)
+    saved = again.saved()
+    again.close()
+    assert (saved.counter, saved.voted, saved.commit, saved.base) == (4, "n2", 3, EMPTY)
+    assert [record.position for record in saved.records] == [1, 2, 3, 4]
+    assert saved.records[0].voters == ("n1",)
+    assert saved.records[-1] == named
+
+
+def test_what_was_committed_and_not_applied_is_applied_after_a_restart(store: Store, story: Story) -> None:
+    story.accept()
+    story.plan({"a.py": 1})
+    first = story.position + 1
+    store.write([persist(*entries(first, [story.attempt("a.py", 0, "passed")]))])
+    store.close()
+    again = Store(store.path)
+    again.write([Commit(upto=first, records=())])
+    assert _outcomes(again) == {"passed": 1}
+    again.close()
+
+
+def test_a_founder_with_an_older_log_keeps_what_it_holds(path: Path) -> None:
+    store = Store(path)
+    story = Story(store)
+    story.accept(1)
+    store.found("n9")
+    saved = store.saved()
+    assert saved.base.position == 3
+    assert [record.voters for record in saved.records] == [("n9",)]
+    assert [record.evaluation for record in store.replay().records] == [1, 1]
+    store.close()
+
+
+def test_members_keep_their_place(store: Store, story: Story) -> None:
+    joined = [rec.Joined(node=f"n{n}", address=f"h:{n}", incarnation=1, slots=1) for n in (1, 2, 3)]
+    story.tell(*joined, rec.Departed(node="n2", why="dead"))
+    again = rec.Joined(node="n1", address="h:9", incarnation=2, slots=4, alone=2)
+    story.tell(again)
+    assert store.replay().members == [again, joined[2]]
+
+
+def test_an_interrupted_attempt_is_listed_and_is_no_verdict(store: Store, story: Story) -> None:
+    story.accept()
+    story.plan({"a.py": 1})
+    test = case("a.py", 0)
+    story.tell(
+        rec.Interrupted(
+            evaluation=12345, project=0, module="a.py", test=test, how="node", node="n2", message="lost"
+        ),
+        rec.Interrupted(evaluation=12345, project=0, module="b.py", test=TestId("b.py"), how="runner"),
+        story.attempt("a.py", 0, "passed"),
+    )
+    page = store.tests(12345)
+    assert page is not None
+    assert [(test.outcome, [a.outcome for a in test.attempts]) for test in page.tests] == [
+        ("passed", ["lost", "passed"])
+    ]
 
 
 def test_a_failed_batch_leaves_nothing_and_the_next_one_works(store: Store, story: Story) -> None:
@@ -60,7 +135,7 @@ def test_a_failed_batch_leaves_nothing_and_the_next_one_works(store: Store, stor
     bad = rec.Planned(evaluation=12345, project=5, module="new.py", tests=(case("new.py", 0),))
     with pytest.raises(StoreError, match="FOREIGN KEY"):
         story.tell(rec.Planned(evaluation=12345, project=0, module="a.py", tests=(case("a.py", 0),)), bad)
-    assert store.last_position() == story.position
+    assert store.applied() == store.saved().records[-1].position == story.position
     story.run({"a.py": "."})
     page = store.tests(12345)
     assert page is not None
@@ -97,7 +172,7 @@ def test_replay_gives_unfinished_evaluations_in_order(store: Store, story: Story
     story.end("cancelled")
     story.evaluation = 2
     story.run({"a.py": "."})
-    records, highest = store.replay()
+    records, highest, _ = store.replay()
     assert highest == 9
     assert isinstance(records[0], rec.Audited)
     assert [type(record).__name__ for record in records[1:]] == [
@@ -117,8 +192,8 @@ def test_audits_are_remembered(store: Store, story: Story) -> None:
 
 
 def test_an_empty_store_replays_nothing(store: Store) -> None:
-    assert store.replay() == ([], 0)
-    assert store.last_position() == 0
+    assert store.replay() == ([], 0, [])
+    assert store.saved() == Saved()
 
 
 def test_the_log_of_ended_evaluations_is_trimmed_to_a_tail(
@@ -133,9 +208,10 @@ def test_the_log_of_ended_evaluations_is_trimmed_to_a_tail(
             story.end()
         held = _positions(path)
         assert held == list(range(held[0], story.position + 1)), "what is left is consecutive"
-        assert 5 <= len(held) <= 5 + 10
-        with pytest.raises(OutOfStep, match="was trimmed"):
-            store.append(1, 1, (rec.Accepted(evaluation=99, request="x", at=1.0),))
+        assert 5 <= len(held) <= 2 * 5 + 10
+        base = store.saved().base.position
+        assert held[0] <= base + 1, "a peer that has everything before the base can be served"
+        assert 5 <= story.position - base < 2 * 5
     finally:
         store.close()
 
@@ -153,7 +229,7 @@ def test_trimming_never_takes_what_replay_needs(path: Path, monkeypatch: pytest.
             story.accept(number)
             story.end()
         assert _positions(path)[0] <= started
-        assert [record.evaluation for record in store.replay()[0]] == [2, 2]
+        assert [record.evaluation for record in store.replay().records] == [2, 2]
     finally:
         store.close()
 
@@ -247,12 +323,12 @@ def test_a_process_killed_inside_a_transaction_leaves_all_before_it(path: Path) 
     connection.close()
     store = Store(path)
     try:
-        assert store.last_position() == acknowledged
+        assert store.applied() == acknowledged
         rows = store.evaluation(1)
         assert rows is not None
         assert rows.projects[0].modules[0].outcomes == {"passed": 1500}
         # The log and the tables tell the same.
-        attempts = [record for record in store.replay()[0] if isinstance(record, rec.Attempted)]
+        attempts = [record for record in store.replay().records if isinstance(record, rec.Attempted)]
         assert len(attempts) == 1500
         story = Story(store)
         story.evaluation = 1

@@ -77,7 +77,7 @@ def test_an_id_is_never_given_twice(store: Store, story: Story) -> None:
     story.end()
     assert _retained(store.path, now=1e9, retention_days=1.0)[0] == []
     again = Store(store.path)
-    assert again.replay() == ([], 41)
+    assert again.replay() == ([], 41, [])
     again.close()
 
 

@@ -79,15 +79,19 @@ class Cluster:
         self.top = Path(tempfile.mkdtemp(prefix="tr-"))
         self.top.chmod(0o711)
         (self.top / "data").mkdir(mode=0o700)
-        self.embedded = Embedded(
+        self._make = lambda: Embedded(
             self.top / "data", workers=workers, slots=slots, run_dir=self.top / "r", environment=environment
         )
         self._seen: dict[int, psutil.Process] = {}
         try:
-            self.embedded.start()
+            self._start()
         except BaseException:
             shutil.rmtree(self.top, ignore_errors=True)
             raise
+
+    def _start(self) -> None:
+        self.embedded = self._make()
+        self.embedded.start()
         self.client = Client(self.embedded.url)
 
     @property
@@ -151,6 +155,13 @@ class Cluster:
         assert child.wait(seconds), f"{child.name} still runs {seconds:g} s after signal {number}"
         self.embedded.forget(child)
         return int(child.process.returncode)
+
+    def restart(self) -> None:
+        """Kill every process and start the same number again on the same disks."""
+        self._remember()
+        self.client.close()
+        self.embedded.stop(quickly=True)
+        self._start()
 
     # --- the end ----------------------------------------------------------------------------
 

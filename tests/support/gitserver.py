@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import shutil
+import ssl
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -31,8 +32,11 @@ class GitServer:
     take access tokens. ``seen`` collects (path, Authorization header) of every request.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(
+        self, root: Path, tls: ssl.SSLContext | None = None, address: tuple[str, int] = ("127.0.0.1", 0)
+    ) -> None:
         self.root = root
+        self.scheme = "https" if tls else "http"
         self.tokens: dict[str, str] = {}
         self.redirects: dict[str, str] = {}
         """Owner/name -> URL that its requests are redirected to."""
@@ -46,15 +50,19 @@ class GitServer:
         class Handler(_Handler):
             git = server
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._http = ThreadingHTTPServer(address, Handler)
         self._http.daemon_threads = True
+        if tls is not None:
+            self._http.socket = tls.wrap_socket(
+                self._http.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._thread = threading.Thread(target=self._http.serve_forever, name="git server", daemon=True)
         self._thread.start()
 
     @property
     def url(self) -> str:
-        """The origin, ``http://127.0.0.1:PORT``."""
-        return f"http://127.0.0.1:{self._http.server_port}"
+        """The origin, ``http://127.0.0.1:PORT`` (``https`` with a TLS context)."""
+        return f"{self.scheme}://127.0.0.1:{self._http.server_port}"
 
     def repository(self, name: str, files: Mapping[str, str | bytes], *, token: str = "") -> str:
         """Make (or add a commit to) a repository ``OWNER/NAME``; returns its clone URL.

@@ -16,7 +16,8 @@ removed from the environment), one JSON array a line. ``n`` is the number of an 
                                           ["done", n]            ["handed", n, tests, why]
                                           ["stopped", reason]    ["ended", exit code]
 
-``test`` is [node id, occurrence]. The channel is read between tests only, so there is no thread.
+``test`` is [node id, occurrence]; the tree's own path in an id is written ``<root>``. The channel is
+read between tests only, so there is no thread.
 """
 
 import collections
@@ -82,6 +83,7 @@ class Channel:
         self.owner = os.getpid()
         self.identity = self._identity()
         self.out = []
+        self.encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
         self.rest = b""
         self.poll = select.poll()
         self.poll.register(self.descriptor, select.POLLIN)
@@ -110,7 +112,7 @@ class Channel:
             os._exit(CHANNEL_LOST)
 
     def queue(self, *event):
-        self.out.append(json.dumps(event, ensure_ascii=False, separators=(",", ":")))
+        self.out.append(self.encode(event))
 
     def flush(self):
         """Write what is queued in one go; blocks while the supervisor is behind."""
@@ -276,7 +278,8 @@ def neutralise(args):
 # --- from reports to one verdict ----------------------------------------------------------------
 
 
-@functools.cache
+# A project may run on a Python that has no functools.cache.
+@functools.lru_cache(maxsize=None)  # noqa: UP033
 def is_subtest_type(kind):
     return kind.__name__.lower().startswith("subtest")
 
@@ -360,7 +363,8 @@ class Test:
     __slots__ = ("item", "key", "module", "result")
 
     def __init__(self, module, nodeid, item=None, result=None):
-        nodeid = nodeid.encode("utf-8", "replace").decode("utf-8")
+        # Parameters may be paths below the tree, and every session has its own copy of that.
+        nodeid = nodeid.replace(module.root, "<root>").encode("utf-8", "replace").decode("utf-8")
         self.module, self.item, self.result = module, item, result
         self.key = (nodeid, module.seen[nodeid])
         module.seen[nodeid] += 1
@@ -378,8 +382,8 @@ class Test:
 class Module:
     """What pytest collects one file into. Several collectors may share it (tests and doctests)."""
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, name, root):
+        self.name, self.root = name, root
         self.collectors = []  # held back, in pytest's order
         self.tests = None  # not collected yet
         self.seen = collections.Counter()
@@ -505,7 +509,7 @@ class Session:
 
     def module(self, name):
         if name not in self.modules:
-            self.modules[name] = Module(name)
+            self.modules[name] = Module(name, self.root)
         return self.modules[name]
 
     # collection

@@ -1,0 +1,103 @@
+"""``python -m node.health``: does every node of this machine, or this container, answer? Exit code 0 if so.
+
+Containers of one host share the directory of control sockets, so the nodes to ask are those whose
+sockets are bound in this network namespace. Any answer is a good one: a node that waits for a master
+is alive, and restarting it would help nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+from proto.connection import Closed, Connection, HandshakeDone, MessageReceived
+from proto.handshake import Identity
+from proto.messages import GetHealth, Request, Response
+
+SECONDS = 3.0
+"""A node has so long to answer."""
+LISTENING = 0x10000
+"""``__SO_ACCEPTCON`` in the flags column of ``/proc/net/unix``."""
+RECEIVE = 64 * 1024
+
+
+class Silent(Exception):
+    """A node did not answer; the message says which and why."""
+
+
+def sockets(table: str) -> list[Path]:
+    """The control sockets listened on, from the text of ``/proc/net/unix``."""
+    found = []
+    for line in table.splitlines()[1:]:
+        columns = line.split(maxsplit=7)
+        if len(columns) == 8 and int(columns[3], 16) & LISTENING:
+            path = Path(columns[7])
+            if path.name.startswith("node-") and path.suffix == ".sock":
+                found.append(path)
+    return sorted(set(found))
+
+
+def ask(path: Path, seconds: float = SECONDS) -> int:
+    """The HTTP status of the node's answer: 200, or 503 if it knows no master.
+
+    Raises:
+        Silent: nothing listens there, or no answer came in time.
+    """
+    end = time.monotonic() + seconds
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+            sock.settimeout(seconds)
+            sock.connect(str(path))
+            return _converse(sock, end)
+    except OSError as error:
+        raise Silent(f"{path}: {error.strerror or error}") from error
+
+
+def _converse(sock: socket.socket, end: float) -> int:
+    connection = Connection(
+        initiator=True,
+        local=Identity(role="control", node=f"health-{os.getpid()}"),
+        secret=b"",
+        nonce=os.urandom(32),
+        now=time.monotonic(),
+    )
+    while True:
+        sock.sendall(b"".join(connection.data_to_send()))
+        left = end - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("no answer in time")
+        sock.settimeout(left)
+        data = sock.recv(RECEIVE)
+        if not data:
+            raise ConnectionError("the node closed the connection")
+        connection.receive_data(data, time.monotonic())
+        for event in connection.events_received():
+            if isinstance(event, HandshakeDone):
+                connection.send(Request(id=1, query=GetHealth()))
+            elif isinstance(event, Closed):
+                raise ConnectionError(str(event.error or "the node closed the connection"))
+            elif isinstance(event, MessageReceived) and isinstance(event.message, Response):
+                return event.message.status
+
+
+def main() -> int:
+    """Ask every node of this network namespace; one line about each."""
+    paths = sockets(Path("/proc/net/unix").read_text(encoding="utf-8", errors="surrogateescape"))
+    if not paths:
+        print("no node listens on a control socket here")
+        return 1
+    try:
+        for path in paths:
+            status = ask(path)
+            print(f"{path.name}: {'in touch with the master' if status == 200 else 'no master at present'}")
+    except Silent as error:
+        print(error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
