@@ -303,6 +303,7 @@ class ClusterState:
         self._around.up(event, self._now)
         self._vote(ve.PeerUp(node=node, incarnation=event.incarnation))
         if self._master is not None:
+            self._master.away(node)
             self._master.holders.changed()
             self._todo.extend(self._master.greet(node))
         elif self.master:
@@ -320,7 +321,7 @@ class ClusterState:
         if event.node == self._worker.master:
             self._worker.lost()
         if self._master is not None:
-            self._master.reports.forget(event.node)
+            self._master.away(event.node)
             self._master.holders.changed()
 
     def _found(self, found: Found) -> None:

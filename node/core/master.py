@@ -183,6 +183,12 @@ class Master:
         """A node is connected: it hears who is master, and answers with ``Join``."""
         return [fx.Send(node=node, message=self._members())]
 
+    def away(self, node: str) -> None:
+        """The connection to a node is new, or gone: nothing is sent to it before it has reported."""
+        self.reports.forget(node)
+        self.roster.away(node)
+        self._desk.wake()
+
     def bury(self, node: str, why: Why) -> list[fx.AnyEffect]:
         """A member is gone for certain, or silent for so long that its work goes to others."""
         if node == self._node or not self.roster.leave(node):
@@ -228,18 +234,18 @@ class Master:
             isolation=join.isolation,
         )
         same_process = self.roster.incarnation(node) == incarnation
-        void = self.reports.settle(node, report, same_process=same_process, now=now)
-        self.roster.awaited.discard(node)
+        void, again = self.reports.settle(node, report, same_process=same_process, now=now)
         self._desk.wake()
         self.holders.changed()
         new = not self.roster.knows(joined)
         if new:
             self._record(joined)
             self.roster.join(joined)
+        self.roster.reported(node)
         if join.draining:
             self.roster.drain(node)
         welcome = m.Welcome(cluster="", epoch=self.epoch.counter, void=tuple(void))
-        return [fx.Send(node=node, message=welcome), *(self.announce() if new else [])]
+        return [fx.Send(node=node, message=welcome), *again, *(self.announce() if new else [])]
 
     def tick(self, now: float) -> list[fx.AnyEffect]:
         """Members of a former reign that have not been heard of within the limit are not waited for."""

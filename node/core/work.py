@@ -124,11 +124,10 @@ class Work:
         return any(test in piece.select for piece in (*self.queue, *self._in_hand()))
 
     def refill(self) -> None:
-        """Queue what has no outcome and is not in hand: the plan as the ledger has it."""
-        self.queue.clear()
+        """Queue what has no outcome, does not wait and is not in hand: the plan as the ledger has it."""
         if not self.project.listed:
             return
-        pieces = list(self._in_hand())
+        pieces = [*self.queue, *self._in_hand()]
         whole = {piece.module for piece in pieces if not piece.select}
         selected = {test for piece in pieces for test in piece.select}
         for module in self.project.modules.values():
