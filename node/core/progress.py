@@ -155,6 +155,10 @@ class Progress:
             owner = self._desk.session(work.groups.get(group)) or session
             owner = session if owner.closing or owner.purpose != "main" else owner
             piece = Piece(message.module, tests, owner=owner.id, bound=True, group=group)
+            if work.held:
+                # Another member may run it, which has not reported yet.
+                work.queue.append(piece)
+                continue
             effects += [self._scheduler.give(work, owner, part) for part in piece.cut()]
         return effects
 

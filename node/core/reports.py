@@ -87,7 +87,9 @@ class Reports:
             runs = report.runs.get(key, {})
             if key in believed:
                 effects += self._agree(*believed[key], held, runs)
-            elif not self._adopt(node, held, runs, now):
+            elif self._adopt(node, held, runs, now):
+                effects += self._close_alone(held)
+            else:
                 void.append(key)
         for key, (work, session) in believed.items():
             if key not in report.sessions:
@@ -114,6 +116,13 @@ class Reports:
             return [fx.Send(node=session.node, message=close)]
         return []
 
+    def _close_alone(self, held: m.Held) -> list[fx.AnyEffect]:
+        """A suspect's session gets nothing after its piece."""
+        if held.closing or held.session.purpose != "alone":
+            return []
+        found = self._desk.session(held.session.session)
+        return [fx.Send(node=found.node, message=m.CloseSession(session=found.id))] if found else []
+
     def _adopt(self, node: str, held: m.Held, runs: dict[AssignmentId, m.HeldRun], now: float) -> bool:
         """Take over a session that a former master opened; False if its work is gone or done anew."""
         open_ = held.session
@@ -128,8 +137,8 @@ class Reports:
         project = evaluation.projects[open_.project]
         if project.state or project.package != open_.package:
             return False
-        # An audit is made anew; the piece of a suspect's session that has not opened was never sent.
-        if open_.purpose == "audit" or (open_.purpose == "alone" and not held.opened):
+        # An audit is made anew, and so is a suspect's session that was not sent its piece.
+        if open_.purpose == "audit" or (open_.purpose == "alone" and not runs):
             return False
         work = self._lifecycle.adopted(evaluation, project, now)
         work.mode = work.mode or open_.mode
@@ -137,7 +146,7 @@ class Reports:
         session = Session(
             open_.session, node, open_.slot, open_.evaluation, open_.project, open_.mode, open_.purpose
         )
-        session.opened, session.closing = alone, held.closing
+        session.opened, session.closing = alone, alone or held.closing
         if (node, open_.slot) in self._desk.taken:
             return False
         self._desk.open(work, session)

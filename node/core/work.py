@@ -79,6 +79,8 @@ class Work:
     evaluation: Evaluation
     project: Project
     mode: Literal["lazy", "whole"] | None = None
+    held: bool = False
+    """A new reign: nothing of it is dealt before every member has reported what it runs."""
     queue: Pieces = field(default_factory=Pieces)
     sessions: dict[AssignmentId, Session] = field(default_factory=dict)
     start_failures: int = 0

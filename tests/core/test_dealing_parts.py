@@ -42,7 +42,7 @@ class Hand:
         self.desk = Desk()
         self.work = Work(evaluation, evaluation.projects[0], split=True)
         self.desk.works[self.work.key] = self.work
-        self.roster = Roster("m", "m:1", 9, 9, "process")
+        self.roster = Roster("m", [rec.Joined(node="m", address="m:1", incarnation=1, slots=9)])
         settings = CoreSettings()
         losses = Losses(settings, self.desk, self.ledger.apply, Audit(settings, self.ledger.apply))
         self.losses, self.handbacks = losses, Handbacks(settings, self.desk, losses)

@@ -147,6 +147,18 @@ class Shell:
             self._load(process, batch[0])
             self.write(process)
             return
+        numbers = self._write(process, batch)
+        if numbers:
+            self._world.tell(process, Persisted(number=numbers[-1]))
+        if disk.applied - disk.base.position > 2 * self.tail:
+            disk.compact(disk.applied - self.tail)
+            self._world.tell(process, Compacted(position=disk.base.position))
+        self._world.tell(process, ev.Committed(position=disk.applied))
+        self.write(process)
+
+    def _write(self, process: Process, batch: list[Persist | Commit | fx.Load]) -> list[int]:
+        """One transaction; the numbers of what is on disk by it."""
+        disk = process.disk
         upto, numbers = disk.applied, []
         for effect in batch:
             if isinstance(effect, Persist):
@@ -156,13 +168,7 @@ class Shell:
             elif isinstance(effect, Commit):
                 upto = max(upto, effect.upto)
         self.apply(process.name, disk, upto)
-        if numbers:
-            self._world.tell(process, Persisted(number=numbers[-1]))
-        if disk.applied - disk.base.position > 2 * self.tail:
-            disk.compact(disk.applied - self.tail)
-            self._world.tell(process, Compacted(position=disk.base.position))
-        self._world.tell(process, ev.Committed(position=disk.applied))
-        self.write(process)
+        return numbers
 
     def apply(self, name: str, disk: NodeDisk, upto: int) -> None:
         """Carry committed records into the tables."""
@@ -246,12 +252,8 @@ class Shell:
         assert not process.runners, f"{process.name} may not stop while its runners live"
         process.stopped = True
         self._world.say(f"{process.name} stops")
-        self._world.later(0.4, lambda: self._exit(process))
-
-    def _exit(self, process: Process) -> None:
-        """It parts from everybody, writes what is queued, and is gone."""
-        if not process.alive:
-            return
+        while process.writing and not isinstance(process.writing[0], fx.Load):
+            self._write(process, [process.writing.popleft()])
         for node in list(self._world.processes):
             self._world.wires.disconnect(process, node)
         process.alive = False
