@@ -243,9 +243,7 @@ class Shell:
     def _recall(self, process: Process, effect: fx.Recall) -> None:
         self.recalls.append(effect)
         if self.recalled:
-            event = ev.Recalled(
-                evaluation=effect.evaluation, project=effect.project, seconds=self.recalled
-            )
+            event = ev.Recalled(evaluation=effect.evaluation, project=effect.project, seconds=self.recalled)
             self._world.later(0.001, lambda: self._world.tell(process, event))
 
     def _stop(self, process: Process) -> None:

@@ -131,7 +131,7 @@ class Wires:
         if before is wire:
             return
         if before is not None:
-            self._down(before, process, by_peer=False, reason="replaced by a newer connection")
+            self._down(before, process, by_peer=False, replaced=True)
         self._wires[process.name, peer] = wire
         self._raise(wire, process)
 
@@ -178,17 +178,15 @@ class Wires:
         if wire is None:
             return
         far = wire.other(process.name)
-        self._down(wire, process, by_peer=False, reason="closed", tell_other=False)
+        self._down(wire, process, by_peer=False, tell_other=False)
         if not self._cut(process.name, node):
             arrival = max(self._world.now + self.delay(), far.last)
-            self._world.at(
-                arrival, lambda: self._down(wire, far.process, by_peer=False, bye=True, reason="bye")
-            )
+            self._world.at(arrival, lambda: self._down(wire, far.process, by_peer=False, bye=True))
 
     def reset(self, wire: Wire) -> None:
         """A middlebox, or a kernel short of memory, drops the connection; both ends see an error."""
         for end in wire.ends.values():
-            self._down(wire, end.process, by_peer=False, reason="connection reset", tell_other=False)
+            self._down(wire, end.process, by_peer=False, tell_other=False)
 
     def died(self, process: Process) -> None:
         """The kernel closes what a dead process had open, for those who can be reached."""
@@ -205,12 +203,12 @@ class Wires:
 
     def _fin(self, wire: Wire, far: End) -> None:
         if far.up:
-            self._down(wire, far.process, by_peer=True, reason="it closed the connection", tell_other=False)
+            self._down(wire, far.process, by_peer=True, tell_other=False)
         elif wire in self.all:
             self.all.remove(wire)
 
     def _gone(self, wire: Wire, end: End) -> None:
-        self._down(wire, end.process, by_peer=False, reason="it gave up", tell_other=False)
+        self._down(wire, end.process, by_peer=False, tell_other=False)
 
     def _down(
         self,
@@ -219,7 +217,7 @@ class Wires:
         *,
         by_peer: bool,
         bye: bool = False,
-        reason: str = "",
+        replaced: bool = False,
         tell_other: bool = True,
     ) -> None:
         end, far = wire.ends[process.name], wire.other(process.name)
@@ -227,15 +225,16 @@ class Wires:
             return
         end.up = False
         self._forget(wire, process.name)
+        peer = far.process
         event = ev.PeerDown(
-            node=far.process.name, incarnation=far.process.incarnation, by_peer=by_peer, bye=bye, reason=reason
+            node=peer.name, incarnation=peer.incarnation, by_peer=by_peer, bye=bye, replaced=replaced
         )
         self._world.tell(process, event)
         if tell_other and far.up and not self._cut(process.name, far.process.name):
             # A process that closes says why: its end is no evidence of anything.
             self._world.later(
                 self.delay(),
-                lambda: self._down(wire, far.process, by_peer=False, reason=reason, tell_other=False),
+                lambda: self._down(wire, far.process, by_peer=False, tell_other=False),
             )
 
     def _forget(self, wire: Wire, name: str) -> None:
@@ -253,13 +252,17 @@ class Wires:
         for wire in list(self.all):
             for end in wire.ends.values():
                 far = wire.other(end.process.name)
-                if end.up and end.process.awake and far.process.awake and far.up and not self._cut(
-                    end.process.name, far.process.name
+                if (
+                    end.up
+                    and end.process.awake
+                    and far.process.awake
+                    and far.up
+                    and not self._cut(end.process.name, far.process.name)
                 ):
                     # The connections' own pings, which are not simulated one by one.
                     end.heard = max(end.heard, self._world.now - 0.1)
                 if end.up and end.process.awake and end.heard < limit:
-                    self._down(wire, end.process, by_peer=False, reason="nothing was heard for too long")
+                    self._down(wire, end.process, by_peer=False)
 
     def heal(self) -> None:
         """All links work again: what was held up arrives."""

@@ -10,7 +10,6 @@ import itertools
 import random
 from collections.abc import Callable
 
-from node.core import effects as fx
 from node.core import events as ev
 from node.core.cluster import ClusterState
 from node.core.settings import CoreSettings
