@@ -459,6 +459,14 @@ class ClusterState:
         if self._master is not None:
             self._master.validate()
 
+    def required_voters(self) -> tuple[tuple[str, ...], ...]:
+        """The sets of voters that must agree now, as this node's log has them."""
+        return self._replica.required
+
+    def describe(self) -> str:
+        """One line for people: the replica's role, whom the worker's side follows."""
+        return f"{self._replica.story()}; follows {self._worker.master or 'nobody'}"
+
     def story(self, evaluation: int) -> str:
         """What happened to an evaluation's sessions, one line each; empty where nothing is known."""
         return self._master.story(evaluation) if self._master is not None else ""

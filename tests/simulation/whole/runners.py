@@ -36,9 +36,8 @@ class Runners:
                 process.runners.pop(opened.session, None)
             world.tell(process, ev.SessionSaid(session=opened.session, messages=messages))
 
-        runner = FakeRunner(
-            world.suites[opened.package], opened, say, world.once, world.first, world.pace, world.ran, world.batch
-        )  # fmt: skip
+        given = world.suites[opened.package]
+        runner = FakeRunner(given, opened, say, world.once, world.first, world.pace, world.ran, world.batch)
         process.runners[opened.session] = (runner, runner.life())
         self._go_on(process, opened.session)
 

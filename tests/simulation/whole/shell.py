@@ -113,9 +113,9 @@ class Shell:
 
     def _answer(self, process: Process, answer: fx.Answer) -> None:
         body = answer.body
-        if answer.status == 202 and isinstance(body, dict) and "id" in body:
-            if body["id"] not in self._world.facts.accepted:
-                raise Violation(f"{process.name} answers id {body['id']} before it is committed")
+        number = body.get("id") if answer.status == 202 and isinstance(body, dict) else None
+        if number is not None and number not in self._world.facts.accepted:
+            raise Violation(f"{process.name} answers id {number} before it is committed")
         self.answers[answer.ticket] = answer
         waiting = self.asked.pop(answer.ticket, None)
         if waiting is not None:

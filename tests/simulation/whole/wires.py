@@ -108,7 +108,7 @@ class Wires:
             world.later(2 * self.delay(), lambda: self._dialled(process, node, "answered", number))
 
     def _dialled(self, process: Process, node: str, how: str, incarnation: int = 0) -> None:
-        if how == "answered" and (wire := self.of(process.name, node)) is None:
+        if how == "answered" and self.of(process.name, node) is None:
             how, incarnation = "unanswered", 0
         event = ev.Dialled(node=node, how=how, incarnation=incarnation)  # type: ignore[arg-type]
         self._world.tell(process, event)
