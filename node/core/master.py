@@ -73,6 +73,8 @@ class Master:
         self._records: list[rec.AnyRecord] = []
         self._waiting: list[fx.AnyEffect] = []
         self._gated: deque[tuple[int, list[fx.AnyEffect]]] = deque()
+        self._sealed = False
+        """The log takes no more of this reign: nothing may be told, ``abandoned`` answers those who wait."""
         self._cancel_tickets: dict[int, list[int]] = {}
         self.holders = Holders(settings, node, self.ledger, self.roster)
         self._desk = desk = Desk()
@@ -265,6 +267,8 @@ class Master:
         """Everything that can be decided now; called after each event."""
         self._at = max(self._at, at)
         effects: list[fx.AnyEffect] = []
+        if self._sealed:
+            return []
         if not self.isolated:
             effects += self.holders.equip(connected)
             if not self.roster.awaited:
@@ -297,7 +301,8 @@ class Master:
             records, self._records = self._records, []
             position = self._log(tuple(part for record in records for part in rec.parts(record)))
             if position is None:
-                # About to step down: ``abandoned`` tells those who wait.
+                # About to step down: the ledger is ahead of the log for good.
+                self._sealed = True
                 return []
             self._gated.append((position, self._waiting))
         elif self._gated:
@@ -310,10 +315,10 @@ class Master:
 
     def _cancel(self, ticket: int, evaluation: int) -> list[fx.AnyEffect]:
         if evaluation not in self.ledger.evaluations:
-            return [answers.cancelling(ticket, evaluation)]
+            self._waiting.append(answers.cancelling(ticket, evaluation))
+            return []
         self._cancel_tickets.setdefault(evaluation, []).append(ticket)
         self.lifecycle.cancelling.add(evaluation)
-        self._desk.wake()
         self._desk.wake()
         effects: list[fx.AnyEffect] = []
         for key, work in list(self.lifecycle.works.items()):

@@ -249,6 +249,7 @@ class FakeRunner:
             if self.closing or self.ended or not block:
                 return None
             if not self.inbox:
+                self._flush()
                 self.waiting = True
                 yield None
             self._listen()
