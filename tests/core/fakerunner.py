@@ -248,8 +248,8 @@ class FakeRunner:
                 self._tell(m.Done(assignment=work.run.assignment))
             if self.closing or self.ended or not block:
                 return None
+            self._flush()
             if not self.inbox:
-                self._flush()
                 self.waiting = True
                 yield None
             self._listen()
