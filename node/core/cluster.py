@@ -442,13 +442,15 @@ class ClusterState:
         self._vote(ve.Leave(incarnation=self._incarnation))
 
     def _alone_with_the_log(self) -> bool:
-        return self._replica.voters == (self._node,)
+        return self._replica.required == ((self._node,),)
 
     def _may_go(self) -> bool:
         """Nothing runs here, nothing waits for an answer, and the others hold the log without this node."""
         if self._alone_with_the_log():
             return True
-        return self._worker.drained() and self._node not in self._replica.voters and self._master is None
+        # Not before the set without it is committed: until then the others need its vote.
+        needed = any(self._node in voters for voters in self._replica.required)
+        return self._worker.drained() and not needed and self._master is None
 
     def _say(self, text: str) -> None:
         self._todo.append(fx.Say(text=text))

@@ -113,8 +113,8 @@ class Process:
     """Events that wait while it is paused."""
     tick_at: float = -1.0
     writing: deque[Persist | Commit | fx.Load] = field(default_factory=deque)
-    busy: bool = False
-    """The writer is at work."""
+    batch: list[Persist | Commit | fx.Load] = field(default_factory=list)
+    """What the writer is at work on."""
     reigns: bool = False
 
     @property

@@ -125,10 +125,9 @@ class Shell:
 
     def write(self, process: Process) -> None:
         """The writer takes the next batch, if there is one and it is idle."""
-        if process.busy or not process.writing or not process.awake:
+        if process.batch or not process.writing or not process.awake:
             return
-        process.busy = True
-        batch = [process.writing.popleft()]
+        batch = process.batch = [process.writing.popleft()]
         while process.writing and not isinstance(batch[0], fx.Load) and len(batch) < 50:
             following = process.writing[0]
             alone = isinstance(following, Persist) and following.snapshot is not None
@@ -136,12 +135,12 @@ class Shell:
                 break
             batch.append(process.writing.popleft())
         took = self._world.random.random() * self._world.write_delay
-        self._world.later(took, lambda: self._written(process, batch))
+        self._world.later(took, lambda: self._written(process))
 
-    def _written(self, process: Process, batch: list[Persist | Commit | fx.Load]) -> None:
+    def _written(self, process: Process) -> None:
         if not process.alive:
             return
-        process.busy = False
+        batch, process.batch = process.batch, []
         disk = process.disk
         if isinstance(batch[0], fx.Load):
             self._load(process, batch[0])
@@ -247,9 +246,12 @@ class Shell:
             self._world.later(0.001, lambda: self._world.tell(process, event))
 
     def _stop(self, process: Process) -> None:
-        assert not process.runners, f"{process.name} may not stop while its runners live"
-        process.stopped = True
+        # A node that alone holds the log goes at once: what it ran goes on when it is started again.
+        process.stopped = process.core.required_voters() != ((process.name,),)
+        assert not (process.stopped and process.runners), f"{process.name} stops while its runners live"
+        process.runners.clear()
         self._world.say(f"{process.name} stops")
+        self._write(process, process.batch)
         while process.writing and not isinstance(process.writing[0], fx.Load):
             self._write(process, [process.writing.popleft()])
         for node in list(self._world.processes):
