@@ -285,8 +285,11 @@ class ClusterState:
         """Keep the replica and the holders' list told of each other."""
         holders = master.holders
         holders.settled = self._replica.settled
-        if (holders.voters, holders.committed) != (self._replica.voters, self._agreed):
+        required = tuple(dict.fromkeys(node for voters in self._replica.required for node in voters))
+        known = (holders.voters, holders.committed, holders.required)
+        if known != (self._replica.voters, self._agreed, required):
             holders.voters, holders.committed = self._replica.voters, self._agreed
+            holders.required = required
             holders.changed()
             self._todo.extend(master.announce())
         offered = holders.eligible()
@@ -412,7 +415,7 @@ class ClusterState:
 
     def _seat(self) -> None:
         if self._master is not None:
-            self._members = self._master.roster.message(self._master.epoch.counter, self._replica.voters)
+            self._members = self._master.members()
         self._around.seat(self._members.members, self._members.voters, self._now)
 
     def _wanted(self) -> Iterable[str]:
@@ -450,7 +453,14 @@ class ClusterState:
             return True
         # Not before the set without it is committed: until then the others need its vote.
         needed = any(self._node in voters for voters in self._replica.required)
-        return self._worker.drained() and not needed and self._master is None
+        return self._worker.drained() and not needed and self._master is None and self._let_go()
+
+    def _let_go(self) -> bool:
+        """Whether the master, if there is one, knows that this node leaves, and will not make it a voter."""
+        if not self._worker.master:
+            return True
+        knows = all(member.draining for member in self._members.members if member.node == self._node)
+        return knows and self._node not in self._members.voters
 
     def _say(self, text: str) -> None:
         self._todo.append(fx.Say(text=text))

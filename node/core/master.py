@@ -183,7 +183,7 @@ class Master:
 
     def greet(self, node: str) -> list[fx.AnyEffect]:
         """A node is connected: it hears who is master, and answers with ``Join``."""
-        return [fx.Send(node=node, message=self._members())]
+        return [fx.Send(node=node, message=self.members())]
 
     def away(self, node: str) -> None:
         """The connection to a node is new, or gone: nothing is sent to it before it has reported."""
@@ -218,6 +218,8 @@ class Master:
             if node in self.roster:
                 self.roster.drain(node)
                 self._desk.wake()
+                self.holders.changed()
+                return [fx.Send(node=node, message=self.members())]
         elif node in self.roster and node not in self.roster.awaited:
             return self._progress.said(node, self.roster.address(node), message, self._at)
         return []
@@ -346,11 +348,12 @@ class Master:
 
     def announce(self) -> list[fx.AnyEffect]:
         """Tell every member who is one, and who holds the log."""
-        message = self._members()
+        message = self.members()
         return [fx.Send(node=node, message=message) for node in self.roster.nodes()]
 
-    def _members(self) -> m.Members:
-        return self.roster.message(self.epoch.counter, self.holders.voters)
+    def members(self) -> m.Members:
+        """The roster, and everybody whose vote may count, as it is told to every member."""
+        return self.roster.message(self.epoch.counter, self.holders.required)
 
     def _number(self) -> AssignmentId:
         self._count += 1

@@ -83,10 +83,9 @@ class Roster:
         self._away.discard(node)
         self.awaited.discard(node)
 
-    def draining(self, node: str) -> bool:
-        """Whether a member takes no more work."""
-        member = self._members.get(node)
-        return member is not None and member.draining
+    def hears(self, node: str) -> bool:
+        """Whether a member is connected and what it holds is known."""
+        return node in self._members and node not in self.awaited and node not in self._away
 
     def drain(self, node: str) -> None:
         """A node takes no more work."""
@@ -117,7 +116,7 @@ class Roster:
         counts = {
             member.node: self._count(member)
             for member in self._members.values()
-            if not (member.draining or member.node in self.awaited or member.node in self._away)
+            if self.hears(member.node) and not member.draining
         }
         deepest = max(counts.values(), default=0)
         return [

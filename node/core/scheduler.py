@@ -165,8 +165,10 @@ class Scheduler:
                 work.queue.free >= len(mains) or work.queue.waits_for(session.id)
             ):
                 yield from self._give_next(work, session)
-        for session in [one for one in mains if one.opened and self._roster.draining(one.node)]:
-            yield self._close(work, session)
+        for session in mains:
+            # Its node takes no more work: it drains, or was the master's while it was alone.
+            if session.opened and session.node not in self._accepting and self._roster.hears(session.node):
+                yield self._close(work, session)
         idle = [session for session in opened if _dry(session) and not work.queue.waits_for(session.id)]
         if idle:
             yield from self._idle(work, works, idle)
