@@ -130,6 +130,8 @@ class Losses:
         node: str,
         message: str,
     ) -> None:
+        if (module, test, assignment) in work.project.interrupted:
+            return
         evaluation, project = work.key
         self._record(
             rec.Interrupted(

@@ -107,13 +107,15 @@ class Pieces:
         return tuple(self._bound.pop(session, ()))
 
     def without(self, module: str, tests: Collection[TestId]) -> None:
-        """These tests of a module are with a session already."""
-        for piece in [piece for piece in self if piece.module == module and piece.select]:
-            if not any(test in tests for test in piece.select):
+        """A session has these tests of a module already; without any tests: the module."""
+        for piece in list(self):
+            rest = tuple(test for test in piece.select if test not in tests)
+            if tests and rest == piece.select:
+                continue
+            if not tests and (piece.module != module or piece.select):
                 continue
             line = self._line(piece)
             place = line.index(piece)
-            rest = tuple(test for test in piece.select if test not in tests)
             if rest:
                 line[place] = replace(piece, select=rest)
                 continue

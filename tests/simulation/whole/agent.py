@@ -59,9 +59,7 @@ class Agent:
         """A new node, which knows one of the others."""
         if self._names:
             seeds = [name for name, process in self.world.processes.items() if process.alive] or ["n1"]
-            self.world.add(
-                self._names.pop(), self.random.choice((1, 1, 2)), seed=self.random.choice(seeds)
-            )
+            self.world.add(self._names.pop(), self.random.choice((1, 1, 2)), seed=self.random.choice(seeds))
 
     def strike(self) -> None:
         """One fault or one repair, then the next one later."""

@@ -52,7 +52,7 @@ class NodeDisk:
         if persist.snapshot is not None:
             self.base, self.base_voters = persist.snapshot, persist.snapshot_voters
             assert persist.snapshot == EMPTY or persist.snapshot in self.fetched, "nobody fetched this copy"
-            self.fetched.clear()
+            self.fetched.pop(persist.snapshot, None)
             self.records.clear()
             self.applied = self.base.position
         if persist.truncate_from is not None:

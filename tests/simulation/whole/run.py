@@ -43,7 +43,9 @@ def random_suite(chance: Random) -> FakeSuite:
             FakeTest(TestId(f"{name}::test_{index}"), chance.choice(does), chance.choice(("", "", "", "one")))
             for index in range(chance.choice((1, 2, 3, 8)))
         )
-        modules.append(FakeModule(name, tests, chance.choice(("",) * 8 + ("error", "die", "die once", "imports"))))
+        modules.append(
+            FakeModule(name, tests, chance.choice(("",) * 8 + ("error", "die", "die once", "imports")))
+        )
     return FakeSuite(tuple(modules), chance.choice(("",) * 20 + ("unbuildable",)))
 
 

@@ -193,7 +193,7 @@ class Shell:
         if not (process.alive and holder.awake and reachable) or applied < effect.upto.position:
             return
         mark, voters = holder.disk.mark(applied), holder.disk.voters_at(applied)
-        process.disk.fetched = {mark: voters}
+        process.disk.fetched[mark] = voters
         self._world.tell(process, SnapshotFetched(upto=mark, voters=voters))
 
     # --- packages ---------------------------------------------------------------------------------
