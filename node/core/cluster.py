@@ -169,7 +169,7 @@ class ClusterState:
         """What follows from the state as it is now, whatever brought it about."""
         self._reign.advance(self._now, self._now + self._offset)
         if self._reign.master is not None:
-            self._allegiance.members = self._reign.master.members()
+            self._allegiance.members = self._reign.master.admission.members()
         members = self._allegiance.members
         self._around.seat(members.members, members.voters, self._now)
         self._around.connect(self._wanted(), self._now)
@@ -187,9 +187,8 @@ class ClusterState:
         self._reign.vote(ve.PeerUp(node=node, incarnation=event.incarnation), self._now)
         master = self._reign.master
         if master is not None:
-            master.away(node)
-            master.holders.changed()
-            self._todo.extend(master.greet(node))
+            master.admission.away(node)
+            self._todo.extend(master.admission.greet(node))
         elif self.master:
             self._allegiance.hint(node, self.master)
 
@@ -199,8 +198,7 @@ class ClusterState:
         self._allegiance.disconnected(event.node)
         master = self._reign.master
         if master is not None:
-            master.away(event.node)
-            master.holders.changed()
+            master.admission.away(event.node)
 
     # --- what is said -----------------------------------------------------------------------------
 
@@ -220,7 +218,7 @@ class ClusterState:
         master = self._reign.master
         if master is not None and event.node not in master.roster and not isinstance(message, JOINING):
             # It was buried, and lives: it joins again.
-            self._todo.extend(master.greet(event.node))
+            self._todo.extend(master.admission.greet(event.node))
 
     def _said(self, node: str, message: m.AnyMessage) -> None:
         """A message of a peer, or of this node to itself."""

@@ -154,9 +154,9 @@ class Reign:
         self._council(master)
         for member in event.members:
             if self._around.is_dead(member.node) or self.replica.believes_dead(member.node):
-                self._emit(master.bury(member.node, "dead"))
+                self._emit(master.admission.bury(member.node, "dead"))
         for node in sorted(self._around.connected):
-            self._emit(master.greet(node))
+            self._emit(master.admission.greet(node))
         return True
 
     def advance(self, now: float, at: float) -> None:
@@ -190,7 +190,7 @@ class Reign:
             holders.voters, holders.committed = self.replica.voters, self._agreed
             holders.required = required
             holders.changed()
-            self._emit(master.announce())
+            self._emit(master.admission.announce())
         offered = holders.eligible()
         if offered != self._offered:
             self._offered = offered
@@ -212,17 +212,17 @@ class Reign:
     def died(self, node: str, incarnation: int) -> None:
         """Evidence of a death; of a later process of the node nothing is known by it."""
         if self._decides(node, incarnation):
-            self._emit(self.master.bury(node, "dead"))  # type: ignore[union-attr]
+            self._emit(self.master.admission.bury(node, "dead"))  # type: ignore[union-attr]
 
     def silent(self, node: str, incarnation: int, now: float) -> None:
         """Others have not heard a node; work is dealt elsewhere if this one has not either."""
         if self._decides(node, incarnation) and not self._around.hears(node, now):
-            self._emit(self.master.bury(node, "silent"))  # type: ignore[union-attr]
+            self._emit(self.master.admission.bury(node, "silent"))  # type: ignore[union-attr]
 
     def left(self, node: str) -> None:
         """A node has left in order."""
         if self.master is not None:
-            self._emit(self.master.bury(node, "left"))
+            self._emit(self.master.admission.bury(node, "left"))
 
     def _decides(self, node: str, incarnation: int) -> bool:
         master = self.master
