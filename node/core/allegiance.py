@@ -62,6 +62,8 @@ class Allegiance:
             self.join(node)
         if self._hinted != node:
             self._hinted = node
+            if node == self._node:
+                return
             for other in sorted(self._around.connected - {node}):
                 self.hint(other, node)
 
@@ -81,6 +83,11 @@ class Allegiance:
         """Tell a node where the master is, if it is another one."""
         where = self._around.address(master) if master != node else ""
         self._emit([fx.Send(node=node, message=m.NotMaster(epoch=self.followed.counter, hint=where))])
+
+    def denied(self, node: str) -> None:
+        """A node says that it is not the master: if it was, it is no more, and another one is looked for."""
+        if node == self.worker.master:
+            self.deposed()
 
     def connected(self, node: str) -> None:
         """A connection is new: whoever is master there must say so anew."""
@@ -119,13 +126,13 @@ class Allegiance:
             worker.drain_deadline = now + 1.0
             self._emit(worker.overdue())
 
-    def let_go(self) -> bool:
-        """Whether nothing runs here or waits for an answer, and the master, if there is one, knows that
-        this node leaves and will not make it a voter."""
+    def let_go(self, *, holds_log: bool) -> bool:
+        """Whether nothing runs here or waits for an answer, and the master knows that this node leaves, will
+        not make it a voter, and could start again without it. A node without a log needs no master for that."""
         if not self.worker.drained():
             return False
         if not self.worker.master:
-            return True
+            return not holds_log
         own = [member for member in self.members.members if member.node == self._node]
         return all(member.draining for member in own) and self._node not in self.members.voters
 

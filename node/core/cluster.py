@@ -233,6 +233,8 @@ class ClusterState:
         elif isinstance(message, m.Members):
             if self._reign.announced is None or node == self._node:
                 self._allegiance.told(node, message)
+        elif isinstance(message, m.NotMaster):
+            self._allegiance.denied(node)
         elif isinstance(message, m.Drain):
             self._stop()
         elif isinstance(message, TO_WORKER):
@@ -273,7 +275,9 @@ class ClusterState:
         """Nobody needs this node: not before the set of voters without it is committed."""
         if self._alone_with_the_log():
             return True
-        return self._node not in self._reign.required and not self.is_master and self._allegiance.let_go()
+        if self.is_master or self._node in self._reign.required:
+            return False
+        return self._allegiance.let_go(holds_log=bool(self._replica.voters))
 
     # --- for tests and for people -----------------------------------------------------------------
 

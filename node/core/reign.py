@@ -50,6 +50,7 @@ class Reign:
         self.announced: ve.BecomeMaster | None = None
         """The reign that has begun for the replica, whether or not the tables are read."""
         self._offered: tuple[str, ...] = ()
+        self._standing: tuple[str, ...] = ()
         self._tickets = 0
         self._placed: int | None = None
         self._now = 0.0
@@ -169,7 +170,7 @@ class Reign:
 
     def _end(self, effect: ve.StepDown) -> None:
         master, self.master, self.announced = self.master, None, None
-        self._offered = ()
+        self._offered = self._standing = ()
         self._ended()
         self._say(f"steps down from epoch {effect.epoch}: {effect.reason}")
         if master is not None:
@@ -184,7 +185,9 @@ class Reign:
         """Keep the replica and the holders' list told of each other."""
         holders = master.holders
         holders.settled = self.replica.settled
-        required = self.required
+        # Whoever leaves is needed until those who stay could start again without it.
+        before = () if self.replica.settled else self._standing
+        required = self._standing = tuple(dict.fromkeys((*self.required, *before)))
         known = (holders.voters, holders.committed, holders.required)
         if known != (self.replica.voters, self._agreed, required):
             holders.voters, holders.committed = self.replica.voters, self._agreed

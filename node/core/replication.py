@@ -185,6 +185,7 @@ class Replica:
         journal.tell(Commit(upto=upto, records=records))
         for record in records:
             if record.voters is not None:
+                journal.remember()
                 journal.tell(VotersChanged(voters=record.voters))
         self._roles.committed(upto, now)
         mastery = self._roles.mastery

@@ -134,9 +134,9 @@ class World:
 
     def seek(self, process: Process, seed: str) -> None:
         """What the shell does while it knows no master: dial the seeds, and where they point to."""
-        if not process.alive or process.core.master:
+        if not process.alive:
             return
-        if process.awake and seed != process.name:
+        if process.awake and seed != process.name and not process.core.master:
             self.wires.dial(process, seed)
         hints = [name for name, one in self.processes.items() if one.alive and name != process.name]
         following = self.random.choice(hints) if hints else seed
