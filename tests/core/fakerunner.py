@@ -248,6 +248,7 @@ class FakeRunner:
                 self._tell(m.Done(assignment=work.run.assignment))
             if self.closing or self.ended or not block:
                 return None
+            self._flush()
             if not self.inbox:
                 self.waiting = True
                 yield None
