@@ -215,10 +215,10 @@ class Ring:
             self._bury(event.node, watch)
 
     def _bury(self, node: str, watch: _Watch) -> None:
+        watch.redial_at = watch.closed_at = 0.0
         if watch.buried >= watch.incarnation:
             return
         watch.buried = watch.incarnation
-        watch.redial_at = watch.closed_at = 0.0
         self._effects.append(Died(node=node, incarnation=watch.incarnation))
         self._report(Evidence(node=node, incarnation=watch.incarnation), node)
 
