@@ -64,7 +64,7 @@ class Journal:
 
     def remember(self) -> None:
         """Write the commit position now: a set of voters became history, and nobody in it will be asked."""
-        self._remember = True
+        self._remember = self.commit > self.remembered
 
     def truncate(self, first: int) -> None:
         """Drop ``first`` and all after it; says so with ``TruncateTail`` before the ``Persist``."""

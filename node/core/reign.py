@@ -101,6 +101,7 @@ class Reign:
         if deadline is not None and now >= deadline:
             self.vote(ve.Tick(), now)
         if self.master is not None:
+            self._sweep(self.master)
             self._emit(self.master.tick(now))
 
     def next_deadline(self) -> float | None:
@@ -153,9 +154,7 @@ class Reign:
         )
         master.isolated = not self.replica.serving(now)
         self._council(master)
-        for member in event.members:
-            if self._around.is_dead(member.node) or self.replica.believes_dead(member.node):
-                self._emit(master.admission.bury(member.node, "dead"))
+        self._sweep(master)
         for node in sorted(self._around.connected):
             self._emit(master.admission.greet(node))
         return True
@@ -226,6 +225,14 @@ class Reign:
         """A node has left in order."""
         if self.master is not None:
             self._emit(self.master.admission.bury(node, "left"))
+
+    def _sweep(self, master: Master) -> None:
+        """Bury whom there is evidence against: it may have come before the reign, or while isolated."""
+        if master.isolated:
+            return
+        for node in master.roster.nodes():
+            if self._around.is_dead(node) or self.replica.believes_dead(node):
+                self._emit(master.admission.bury(node, "dead"))
 
     def _decides(self, node: str, incarnation: int) -> bool:
         master = self.master
