@@ -97,7 +97,7 @@ class Reports:
         for assignment in list(session.assignments.values()):
             # The piece of a suspect's session is held under the session's own id until it has opened.
             if assignment.id in runs:
-                assignment.left = len(assignment.piece.select) or None
+                assignment.left = _left(work, assignment.piece)
                 assignment.asked = False
             elif assignment.id != session.id:
                 self._desk.drop(work, session, assignment.id, "was lost on the way")
@@ -132,6 +132,16 @@ class Reports:
         self._desk.open(work, session)
         for key, run in runs.items():
             piece = Piece(run.run.module, run.run.select, alone=alone)
-            assignment = Assignment(key, piece, next=run.answered, left=len(piece.select) or None)
+            assignment = Assignment(key, piece, next=run.answered, left=_left(work, piece))
             self._desk.give(work, session, assignment)
         return True
+
+
+def _left(work: Work, piece: Piece) -> int | None:
+    """Tests of a piece without an outcome; those that have one are not said again. None: not yet known."""
+    if not piece.select:
+        return None
+    modules = [work.project.module(piece.module)] if piece.module else work.project.modules.values()
+    select = set(piece.select)
+    seen = sum(module.tests[test].seen for module in modules for test in select & module.tests.keys())
+    return len(select) - seen
