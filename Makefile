@@ -11,7 +11,7 @@ SECONDS ?= 60
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint types corpus chaos containers bench clean
+.PHONY: help demo up test lint types corpus simulate chaos containers bench clean
 
 help: ## what there is
 	@sed -n 's/^\([a-z]*\):[^#]*## /make \1: /p' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ containers: $(CONTAINERS_STAMP) ## images, compose, faults, Swarm, manifests: ne
 
 chaos: $(STAMP) ## a cluster at work while its nodes are killed, stopped and cut off (SECONDS=300 SEED=n)
 	@$(PYTHON) -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+simulate: $(STAMP) ## clusters under faults in virtual time (ARGS="--seeds 2000", --seed N for a story)
+	@$(PYTHON) -m tests.simulation $(or $(ARGS),--seeds 50000)
 
 bench: $(STAMP) ## wall times against pytest and pytest-xdist, streams, HTTP
 	@$(PYTHON) -m bench $(ARGS)

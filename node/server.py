@@ -112,7 +112,12 @@ class Server:
         self._snapshots = Snapshots(self.store, identity.directory, self.journal, self.post, self.dial_node)
         self.answers = Answers(self)
         self.control = ControlSocket(
-            settings.socket_dir, self._identity, self._liveness, self.answers.answer, self.stream
+            settings.socket_dir,
+            self._identity,
+            self._liveness,
+            self.answers.answer,
+            self.stream,
+            settings.socket_group,
         )
         self._receive(reception)
         self._handlers: dict[type, Callable[[Any], object]] = {

@@ -75,7 +75,7 @@ class AppendAnswer(Message, frozen=True, kw_only=True):
     accepted: bool
     stored: Count = 0
     commit: Count = 0
-    """What this node knows to be committed."""
+    """What this node knows to be committed, and would still know after a crash."""
     previous: Count = 0
     """Refused: the position that did not match."""
     hint: Count = 0

@@ -62,7 +62,7 @@ class Contacts:
             self._next = {node: at for node, at in self._next.items() if node in wanted}
             self._rest = {node: at for node, at in self._rest.items() if node in wanted or at > now}
         effects: list[fx.AnyEffect] = []
-        for node in wanted:
+        for node in sorted(wanted):
             if node in self.connected or node not in self.addresses:
                 continue
             if node not in self._next:

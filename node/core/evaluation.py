@@ -5,12 +5,15 @@ Applying is the only way this state changes, so replaying the log after a restar
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from node.core import records as rec
 from proto.messages import AssignmentId, Options, Outcome, TestId
 
+REQUESTS_KEPT = 10_000
+"""Request ids of evaluations that ended and are remembered here."""
 FAILURES = frozenset({"failed", "error", "timeout", "crashed"})
 """Outcomes that pytest would stop at under ``-x``."""
 
@@ -136,6 +139,8 @@ class Project:
     """How often a node was lost under the test."""
     deaths: dict[tuple[str, TestId], int] = field(default_factory=dict)
     """How often a runner died under it. A module stands for itself while it is collected."""
+    interrupted: set[tuple[str, TestId, AssignmentId | None]] = field(default_factory=set)
+    """What was counted so: an end is said again to the next master, and counts once."""
     state: str = ""
     """Empty until it has ended: finished, cancelled or failed."""
 
@@ -177,6 +182,9 @@ class Ledger:
     def __init__(self) -> None:
         self.evaluations: dict[int, Evaluation] = {}
         self.requests: dict[str, int] = {}
+        """Request id -> evaluation, of those that are unfinished or ended lately: the same request may
+        be on its way twice, and the shell looked for it before it was."""
+        self._over: deque[str] = deque()
         self.version = 0
         """Changes with every record about an evaluation or a project as a whole."""
         self.audited: dict[tuple[str, str], bool] = {}
@@ -219,7 +227,9 @@ class Ledger:
         elif isinstance(record, rec.Ended):
             evaluation.state = record.state
             del self.evaluations[record.evaluation]
-            self.requests.pop(evaluation.request, None)
+            self._over.append(evaluation.request)
+            if len(self._over) > REQUESTS_KEPT:
+                self.requests.pop(self._over.popleft(), None)
         elif not isinstance(record, rec.Accepted | rec.Attempted | rec.Audited | rec.Joined | rec.Departed):
             _apply_to_project(evaluation.projects[record.project], record)
 
@@ -245,6 +255,7 @@ def _apply_to_project(
     elif isinstance(record, rec.Planned):
         project.module(record.module).plan(record.tests, replaces=record.replaces)
     elif isinstance(record, rec.Interrupted):
+        project.interrupted.add((record.module, record.test, record.assignment))
         counts = project.losses if record.how == "node" else project.deaths
         counts[record.module, record.test] = counts.get((record.module, record.test), 0) + 1
     elif isinstance(record, rec.Settled):

@@ -30,11 +30,13 @@ class Following:
         self.matched = 0
         """Up to here the own log equals the master's."""
         self._answered = 0
+        self._told = 0
+        """The commit position, as it is on disk, that the master was told."""
 
     def begin(self, epoch: Epoch) -> None:
         """Follow the master of this epoch."""
         if epoch != self.epoch:
-            self.matched = self._answered = 0
+            self.matched = self._answered = self._told = 0
             self._echo = 0.0
         self.epoch, self.master = epoch, epoch.node
 
@@ -70,8 +72,12 @@ class Following:
 
     def written(self, now: float) -> None:
         """Tell the master if more is on disk than it was told."""
-        if self.master and self.stored > self._answered:
+        if self.master and (self.stored > self._answered or self._remembered > self._told):
             self._answer(now)
+
+    @property
+    def _remembered(self) -> int:
+        return min(self._journal.remembered, self.stored)
 
     @property
     def stored(self) -> int:
@@ -124,14 +130,14 @@ class Following:
         return True
 
     def _answer(self, now: float) -> None:
-        self._answered = self.stored
+        self._answered, self._told = self.stored, self._remembered
         answer = AppendAnswer(
             epoch=self.epoch,
             following=self.epoch,
             counter=self._journal.counter,
             accepted=True,
             stored=self._answered,
-            commit=min(self._journal.commit, self._answered),
+            commit=self._told,
             stamp=now,
             echo=self._echo,
         )

@@ -80,13 +80,15 @@ class Handbacks:
         tests = tuple(t for t, s in states if s is None or (s.verdict is None and s.provisional is None))
         if assignment.left is not None:
             assignment.left -= len(tests)
+        # Said again to a new master, they may be with others already.
+        elsewhere = self._losses.held_elsewhere(work, assignment)
         if piece.select and tests:
             gone = set(tests)
             rest = tuple(test for test in piece.select if test not in gone)
             assignment.piece = replace(piece, select=rest)
             if not rest:  # an empty selection would mean the whole module
                 self._desk.drop(work, session, assignment.id, "has nothing left")
-        return tests
+        return tuple(test for test in tests if test not in elsewhere)
 
     def _owner(self, work: Work, piece: Piece, session: Session) -> AssignmentId | None:
         for candidate in (piece.owner, work.collectors.get(piece.module)):

@@ -29,6 +29,8 @@ class Holders:
         self.voters: tuple[str, ...] = (node,)
         self.committed: tuple[str, ...] = (node,)
         """The newest set that is committed."""
+        self.required: tuple[str, ...] = (node,)
+        """Everybody in a set whose majority must agree: the committed one and those after it."""
         self.settled = False
         """Whether a majority of the voters knows that they are: they could go on without this node."""
 

@@ -24,6 +24,8 @@ class Journal:
         self.commit = max(saved.base.position, min(saved.commit, self.log.last.position))
         self.durable = self.log.last.position
         """Everything of the present log up to this position is on disk."""
+        self.remembered = self.commit
+        """Up to here a process that starts on this disk knows that the log is committed."""
         self._number = 0
         self._written = 0
         self._ballot_number = 0
@@ -36,6 +38,7 @@ class Journal:
         self._truncate: int | None = None
         self._snapshot: tuple[Mark, VoterSet] | None = None
         self._commit_with_records = 0
+        self._remember = False
 
     # --- changes ------------------------------------------------------------------------------
 
@@ -59,6 +62,10 @@ class Journal:
         """Nobody else has to agree to what was appended: the disk may call it committed."""
         self._commit_with_records = self.log.last.position
 
+    def remember(self) -> None:
+        """Write the commit position now: a set of voters became history, and nobody in it will be asked."""
+        self._remember = self.commit > self.remembered
+
     def truncate(self, first: int) -> None:
         """Drop ``first`` and all after it; says so with ``TruncateTail`` before the ``Persist``."""
         committed = first <= self.commit
@@ -76,9 +83,9 @@ class Journal:
         self.log.reset(upto, voters)
         self._snapshot = (upto, voters)
         self.commit = upto.position
-        self.durable = min(self.durable, 0)
+        self.durable = self.remembered = 0
         for entry in self._pending:
-            entry[1] = 0
+            entry[1] = entry[2] = 0
         self._records.clear()
         self._truncate = None
 
@@ -89,8 +96,9 @@ class Journal:
     def _clip(self, last: int) -> None:
         self.durable = min(self.durable, last)
         self.commit = min(self.commit, last)
+        self.remembered = min(self.remembered, last)
         for entry in self._pending:
-            entry[1] = min(entry[1], last)
+            entry[1], entry[2] = min(entry[1], last), min(entry[2], last)
 
     @property
     def ballot_written(self) -> bool:
@@ -110,14 +118,16 @@ class Journal:
         """The disk has everything up to this ``Persist``; what waited for it may leave now."""
         self._written = max(self._written, number)
         while self._pending and self._pending[0][0] <= number:
-            self.durable = max(self.durable, self._pending.popleft()[1])
+            _, last, commit = self._pending.popleft()
+            self.durable, self.remembered = max(self.durable, last), max(self.remembered, commit)
         while self._held and self._held[0][0] <= number:
             self._effects.append(self._held.popleft()[1])
 
     def drain(self) -> list[ReplicaEffect]:
         """The effects since the last call, in the order in which they must be carried out."""
         effects: list[ReplicaEffect] = self._early
-        if self._records or self._ballot_changed or self._truncate is not None or self._snapshot is not None:
+        changed = self._records or self._ballot_changed or self._remember
+        if changed or self._truncate is not None or self._snapshot is not None:
             self._number += 1
             snapshot, voters = self._snapshot or (None, ())
             effects.append(
@@ -132,7 +142,9 @@ class Journal:
                     records=tuple(self._records),
                 )
             )
-            self._pending.append([self._number, self.log.last.position])
+            # What is committed only once it is written does not count for others before.
+            self._pending.append([self._number, self.log.last.position, self.commit])
+            self._remember = False
             if self._ballot_changed:
                 self._ballot_number = self._number
             self._records, self._truncate, self._snapshot = [], None, None

@@ -67,7 +67,9 @@ class Lifecycle:
         for number, index in sorted(held):
             evaluation = self._ledger.evaluations.get(number)
             if evaluation is not None and not evaluation.projects[index].state:
-                self.adopted(evaluation, evaluation.projects[index], now).refill()
+                work = self.adopted(evaluation, evaluation.projects[index], now)
+                work.held = False
+                work.refill()
 
     # --- its way ----------------------------------------------------------------------------------
 
@@ -149,6 +151,7 @@ class Lifecycle:
 
     def _resume(self, evaluation: Evaluation, project: Project, now: float) -> Work:
         work = Work(evaluation, project, began=now)
+        work.held = work.key in self.held
         known = self._ledger.audited.get((project.package, fingerprint(work)))
         work.audited = known is not None
         if known and evaluation.options.collection == "auto":
@@ -156,7 +159,8 @@ class Lifecycle:
         if project.listed:
             work.mode = "whole" if project.mode == "whole" else "lazy"
             work.split = work.mode == "lazy"
-            work.refill()
+            if not work.held:
+                work.refill()
         return work
 
     def end_project(

@@ -130,6 +130,8 @@ class Losses:
         node: str,
         message: str,
     ) -> None:
+        if (module, test, assignment) in work.project.interrupted:
+            return
         evaluation, project = work.key
         self._record(
             rec.Interrupted(
@@ -150,7 +152,7 @@ class Losses:
         if not piece.select and not work.project.module(piece.module).planned:
             work.queue.requeue(Piece(piece.module, alone=piece.alone))
             return
-        held = self._held_elsewhere(work, assignment)
+        held = self.held_elsewhere(work, assignment)
         left = [test for test in self._without_outcome(work, piece) if test not in held]
         others = tuple(test for test in left if test != alone)
         if others:
@@ -176,7 +178,7 @@ class Losses:
         }
         return tuple(test for test in piece.select if test not in done)
 
-    def _held_elsewhere(self, work: Work, assignment: Assignment) -> set[TestId]:
+    def held_elsewhere(self, work: Work, assignment: Assignment) -> set[TestId]:
         """Tests of the module that other pieces name (groups, suspects, tails): they are not lost."""
         pieces = [piece for piece in work.queue if piece.module == assignment.piece.module]
         for session in work.sessions.values():

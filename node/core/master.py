@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-from typing import Literal
-
 from node.core import answers
 from node.core import effects as fx
 from node.core import events as ev
 from node.core import records as rec
+from node.core.admission import ABOUT_MEMBERS, Admission
 from node.core.audit import Audit
 from node.core.checks import check, story
 from node.core.desk import Desk
 from node.core.evaluation import Ledger
 from node.core.failover import first_evaluation_after
 from node.core.flow import Flow
+from node.core.gate import Gate, Log
 from node.core.handbacks import Handbacks
 from node.core.holders import Holders
 from node.core.lifecycle import Lifecycle
@@ -31,19 +29,16 @@ from proto import messages as m
 from proto.messages import AnyMessage, AssignmentId
 from proto.voting import Epoch
 
-Why = Literal["left", "dead", "silent"]
-
 
 class Master:
     """Holds the cluster's truth while its epoch lasts.
 
-    Ordering rule: what tells the outside of a record waits in ``_gated`` until it is committed.
+    Ordering rule: what tells the outside of a record waits behind the gate until it is committed.
 
     Args:
         epoch: of this reign; ``alone``: it began without the other voter's vote.
         replayed: what is committed.
-        log: puts records into the replicated log; the position of the last, or None if this node may
-            not append any more (it is about to step down).
+        log: puts records into the replicated log (see ``Gate``).
     """
 
     def __init__(
@@ -52,7 +47,7 @@ class Master:
         node: str,
         epoch: Epoch,
         replayed: ev.Replayed,
-        log: Callable[[tuple[rec.AnyRecord, ...]], int | None],
+        log: Log,
         *,
         alone: bool,
         now: float,
@@ -60,7 +55,6 @@ class Master:
         self._settings = settings
         self._node = node
         self.epoch = epoch
-        self._log = log
         self.isolated = False
         self.ledger = Ledger()
         for record in replayed.records:
@@ -70,9 +64,8 @@ class Master:
         self._highest = first_evaluation_after(replayed.highest) - 1 if alone else replayed.highest
         self._at = replayed.at
         self._since = now
-        self._records: list[rec.AnyRecord] = []
-        self._waiting: list[fx.AnyEffect] = []
-        self._gated: deque[tuple[int, list[fx.AnyEffect]]] = deque()
+        self._gate = Gate(self.ledger, log)
+        self._record = self._gate.record
         self._cancel_tickets: dict[int, list[int]] = {}
         self.holders = Holders(settings, node, self.ledger, self.roster)
         self._desk = desk = Desk()
@@ -84,7 +77,10 @@ class Master:
         handbacks = Handbacks(settings, desk, self._losses)
         self._progress = Progress(desk, scheduler, self._losses, handbacks, self._record, self._tell)
         self._flow = Flow(self.ledger, desk, self.lifecycle, limits, scheduler, audit, self._record)
-        self.reports = Reports(self.roster, self.ledger, desk, self.lifecycle, self._losses)
+        reports = Reports(self.roster, self.ledger, desk, self.lifecycle, self._losses)
+        self.admission = Admission(
+            self.epoch, self.roster, self.holders, reports, self._losses, desk, self._record
+        )
         self.roster.awaited.update(member.node for member in replayed.members)
         self._await_until = now + settings.await_seconds
         self.lifecycle.hold()
@@ -96,7 +92,7 @@ class Master:
         self._at = event.at
         repeated = self.ledger.requests.get(event.request)
         if repeated is not None:
-            self._waiting.append(answers.accepted(event.ticket, repeated, self.holders.durability))
+            self._gate.later(answers.accepted(event.ticket, repeated, self.holders.durability))
             return []
         if len(self.ledger.evaluations) >= self._settings.max_queue:
             waiting = f"{self._settings.max_queue} evaluations wait already"
@@ -117,7 +113,7 @@ class Master:
                 token=event.token,
             )
         )
-        self._waiting.append(answers.accepted(event.ticket, self._highest, self.holders.durability))
+        self._gate.later(answers.accepted(event.ticket, self._highest, self.holders.durability))
         return []
 
     def cloned(self, event: ev.Cloned | ev.CloneFailed) -> None:
@@ -164,89 +160,30 @@ class Master:
         return [answers.refused(event.ticket, 400, "Not understood", f"{what} is not for the core")]
 
     def committed(self, position: int) -> list[fx.AnyEffect]:
-        """Everything up to ``position`` is durable: what waited for it may go out."""
-        effects: list[fx.AnyEffect] = []
-        while self._gated and self._gated[0][0] <= position:
-            effects += self._gated.popleft()[1]
-        return effects
+        """Everything up to ``position`` is committed: what waited for it may go out."""
+        return self._gate.committed(position)
 
     def abandoned(self) -> list[fx.AnyEffect]:
         """This reign is over: nobody knows what becomes of what was not committed; askers try again."""
-        waiting = [*self._waiting, *(effect for _, effects in self._gated for effect in effects)]
-        tickets = [effect.ticket for effect in waiting if isinstance(effect, fx.Answer)]
-        tickets += [ticket for asked in self._cancel_tickets.values() for ticket in asked]
-        return [answers.unsettled(ticket) for ticket in tickets]
+        cancelling = [ticket for asked in self._cancel_tickets.values() for ticket in asked]
+        return [*self._gate.abandoned(), *(answers.unsettled(ticket) for ticket in cancelling)]
 
     # --- members ------------------------------------------------------------------------------
 
-    def greet(self, node: str) -> list[fx.AnyEffect]:
-        """A node is connected: it hears who is master, and answers with ``Join``."""
-        return [fx.Send(node=node, message=self._members())]
-
-    def bury(self, node: str, why: Why) -> list[fx.AnyEffect]:
-        """A member is gone for certain, or silent for so long that its work goes to others."""
-        if node == self._node or not self.roster.leave(node):
-            return []
-        self.reports.forget(node)
-        self.holders.forget(node)
-        self._record(rec.Departed(node=node, why=why))
-        self._desk.wake()
-        for work in self.lifecycle.works.values():
-            for session in [session for session in work.sessions.values() if session.node == node]:
-                self._losses.node_lost(work, session, charged=why != "left")
-        return [fx.Say(text=f"{node} is a member no more: {why}"), *self.announce()]
-
     def receive(self, node: str, message: AnyMessage, incarnation: int, now: float) -> list[fx.AnyEffect]:
         """A message of a worker (or of this node's own worker side)."""
-        if isinstance(message, m.Join):
-            self.reports.begin(node, message)
-        elif isinstance(message, m.Held | m.HeldRun):
-            self.reports.take(node, message)
-        elif isinstance(message, m.Reported):
-            return self._joined(node, incarnation, now)
-        elif isinstance(message, m.Neighbours):
-            self.roster.neighbours(node, message.addresses)
-        elif isinstance(message, m.Leaving):
-            if node in self.roster:
-                self.roster.drain(node)
-                self._desk.wake()
-        elif node in self.roster and node not in self.roster.awaited:
+        if isinstance(message, ABOUT_MEMBERS):
+            return self.admission.receive(node, message, incarnation, now)
+        if node in self.roster and node not in self.roster.awaited:
             return self._progress.said(node, self.roster.address(node), message, self._at)
         return []
-
-    def _joined(self, node: str, incarnation: int, now: float) -> list[fx.AnyEffect]:
-        report = self.reports.complete(node)
-        if report is None:
-            return []
-        join = report.join
-        joined = rec.Joined(
-            node=node,
-            address=join.address,
-            incarnation=incarnation,
-            slots=join.slots,
-            alone=join.alone,
-            isolation=join.isolation,
-        )
-        same_process = self.roster.incarnation(node) == incarnation
-        void = self.reports.settle(node, report, same_process=same_process, now=now)
-        self.roster.awaited.discard(node)
-        self._desk.wake()
-        self.holders.changed()
-        new = not self.roster.knows(joined)
-        if new:
-            self._record(joined)
-            self.roster.join(joined)
-        if join.draining:
-            self.roster.drain(node)
-        welcome = m.Welcome(cluster="", epoch=self.epoch.counter, void=tuple(void))
-        return [fx.Send(node=node, message=welcome), *(self.announce() if new else [])]
 
     def tick(self, now: float) -> list[fx.AnyEffect]:
         """Members of a former reign that have not been heard of within the limit are not waited for."""
         effects: list[fx.AnyEffect] = []
         if now >= self._await_until and not self.isolated:
             for node in sorted(self.roster.awaited - {self._node}):
-                effects += self.bury(node, "silent")
+                effects += self.admission.bury(node, "silent")
         return effects
 
     def next_deadline(self) -> float | None:
@@ -259,6 +196,8 @@ class Master:
         """Everything that can be decided now; called after each event."""
         self._at = max(self._at, at)
         effects: list[fx.AnyEffect] = []
+        if self._gate.sealed:
+            return []
         if not self.isolated:
             effects += self.holders.equip(connected)
             if not self.roster.awaited:
@@ -286,28 +225,15 @@ class Master:
         """Hand the new records to the log, and hold back what tells of them."""
         for evaluation in [e for e in self._cancel_tickets if e not in self.ledger.evaluations]:
             for ticket in self._cancel_tickets.pop(evaluation):
-                self._waiting.append(answers.known(ticket, evaluation, "cancelled"))
-        if self._records:
-            records, self._records = self._records, []
-            position = self._log(tuple(part for record in records for part in rec.parts(record)))
-            if position is None:
-                # About to step down: ``abandoned`` tells those who wait.
-                return []
-            self._gated.append((position, self._waiting))
-        elif self._gated:
-            self._gated[-1][1].extend(self._waiting)
-        else:
-            waiting, self._waiting = self._waiting, []
-            return waiting
-        self._waiting = []
-        return []
+                self._gate.later(answers.known(ticket, evaluation, "cancelled"))
+        return self._gate.flush()
 
     def _cancel(self, ticket: int, evaluation: int) -> list[fx.AnyEffect]:
         if evaluation not in self.ledger.evaluations:
-            return [answers.cancelling(ticket, evaluation)]
+            self._gate.later(answers.cancelling(ticket, evaluation))
+            return []
         self._cancel_tickets.setdefault(evaluation, []).append(ticket)
         self.lifecycle.cancelling.add(evaluation)
-        self._desk.wake()
         self._desk.wake()
         effects: list[fx.AnyEffect] = []
         for key, work in list(self.lifecycle.works.items()):
@@ -326,28 +252,15 @@ class Master:
         node = self.roster.find(name)
         if node is None:
             return [answers.refused(ticket, 404, "Unknown node", f"no node {name} is a member")]
-        self.roster.drain(node)
-        self._desk.wake()
+        self.admission.drain(node)
         return [
             fx.Answer(ticket=ticket, status=202, body={"node": node, "state": "draining"}),
             fx.Send(node=node, message=m.Drain()),
         ]
 
-    def announce(self) -> list[fx.AnyEffect]:
-        """Tell every member who is one, and who holds the log."""
-        message = self._members()
-        return [fx.Send(node=node, message=message) for node in self.roster.nodes()]
-
-    def _members(self) -> m.Members:
-        return self.roster.message(self.epoch.counter, self.holders.voters)
-
     def _number(self) -> AssignmentId:
         self._count += 1
         return AssignmentId(self.epoch.counter, self.epoch.node, self._count)
 
-    def _record(self, record: rec.AnyRecord) -> None:
-        self.ledger.apply(record)
-        self._records.append(record)
-
     def _tell(self, node: str, message: AnyMessage) -> None:
-        self._waiting.append(fx.Send(node=node, message=message))
+        self._gate.later(fx.Send(node=node, message=message))

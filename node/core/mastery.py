@@ -153,8 +153,10 @@ class Mastery:
     def settled(self) -> bool:
         """Whether a majority of the newest voters knows that they are: they could replace this node."""
         log = self._journal.log
-        knowing = self._peers.told(log.voters_position) | {self.epoch.node}
-        return self._journal.commit >= log.voters_position and rules.agreed((log.voters,), knowing)
+        knowing = self._peers.told(log.voters_position)
+        if self._journal.remembered >= log.voters_position:
+            knowing.add(self.epoch.node)
+        return rules.agreed((log.voters,), knowing)
 
     # --- contact ------------------------------------------------------------------------------
 

@@ -32,6 +32,8 @@ class Roster:
         self._members: dict[str, Member] = {}
         self.awaited: set[str] = set()
         """Members of a former reign that have not reported to this master yet: nothing is dealt to them."""
+        self._away: set[str] = set()
+        """Members without a connection, or whose report on the present one has not come yet."""
         for joined in members:
             self.join(joined)
 
@@ -59,6 +61,7 @@ class Roster:
     def leave(self, node: str) -> bool:
         """A node is gone; whether it was a member."""
         self.awaited.discard(node)
+        self._away.discard(node)
         return self._members.pop(node, None) is not None
 
     def incarnation(self, node: str) -> int:
@@ -69,6 +72,20 @@ class Roster:
     def able(self) -> list[str]:
         """Members that could hold the log: all that do not drain, by join."""
         return [member.node for member in self._members.values() if not member.draining]
+
+    def away(self, node: str) -> None:
+        """What it holds is not known until it reports: it is sent nothing meanwhile."""
+        if node in self._members:
+            self._away.add(node)
+
+    def reported(self, node: str) -> None:
+        """What it holds is known."""
+        self._away.discard(node)
+        self.awaited.discard(node)
+
+    def hears(self, node: str) -> bool:
+        """Whether a member is connected and what it holds is known."""
+        return node in self._members and node not in self.awaited and node not in self._away
 
     def drain(self, node: str) -> None:
         """A node takes no more work."""
@@ -99,7 +116,7 @@ class Roster:
         counts = {
             member.node: self._count(member)
             for member in self._members.values()
-            if not member.draining and member.node not in self.awaited
+            if self.hears(member.node) and not member.draining
         }
         deepest = max(counts.values(), default=0)
         return [

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from node.core.settings import SELECT_MOST
 from proto.messages import AssignmentId, TestId
@@ -105,6 +105,23 @@ class Pieces:
     def release(self, session: AssignmentId) -> tuple[Piece, ...]:
         """The pieces that waited for a session which is gone; they are no longer in the queue."""
         return tuple(self._bound.pop(session, ()))
+
+    def without(self, module: str, tests: Collection[TestId]) -> None:
+        """A session has these tests of a module already; without any tests: the module."""
+        for piece in list(self):
+            rest = tuple(test for test in piece.select if test not in tests)
+            if tests and rest == piece.select:
+                continue
+            if not tests and (piece.module != module or piece.select):
+                continue
+            line = self._line(piece)
+            place = line.index(piece)
+            if rest:
+                line[place] = replace(piece, select=rest)
+                continue
+            del line[place]
+            if piece.bound and piece.owner is not None and not line:
+                del self._bound[piece.owner]
 
     def clear(self) -> None:
         """Nothing waits any more."""

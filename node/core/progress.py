@@ -111,15 +111,18 @@ class Progress:
         if session.mode == "whole":
             self._plan_whole(work, session)
         else:
-            work.queue.extend(Piece(name) for name in message.modules)
+            # A former master, whose records were not committed, may have dealt some already.
+            whole = work.named()[0]
+            work.queue.extend(Piece(name) for name in message.modules if name not in whole)
             self._scheduler.arrange(work)
 
     def _plan_whole(self, work: Work, session: Session) -> None:
         evaluation, project = work.key
         selected: list[TestId] = []
+        named = work.named()[1]
         for name, tests in session.listing.items():
             self._record(rec.Planned(evaluation=evaluation, project=project, module=name, tests=tuple(tests)))
-            selected += tests
+            selected += (test for test in tests if test not in named)
         for start in range(0, len(selected), SELECT_MOST):
             work.queue.append(Piece("", tuple(selected[start : start + SELECT_MOST])))
 
@@ -155,6 +158,10 @@ class Progress:
             owner = self._desk.session(work.groups.get(group)) or session
             owner = session if owner.closing or owner.purpose != "main" else owner
             piece = Piece(message.module, tests, owner=owner.id, bound=True, group=group)
+            if work.held:
+                # Another member may run it, which has not reported yet.
+                work.queue.append(piece)
+                continue
             effects += [self._scheduler.give(work, owner, part) for part in piece.cut()]
         return effects
 

@@ -73,6 +73,11 @@ class Replica:
         return self.journal.log.voters
 
     @property
+    def required(self) -> tuple[VoterSet, ...]:
+        """The sets whose majorities must agree now."""
+        return self.journal.log.required(self.journal.commit)
+
+    @property
     def commit(self) -> int:
         """The last position that was told to be committed."""
         return self._told
@@ -180,6 +185,7 @@ class Replica:
         journal.tell(Commit(upto=upto, records=records))
         for record in records:
             if record.voters is not None:
+                journal.remember()
                 journal.tell(VotersChanged(voters=record.voters))
         self._roles.committed(upto, now)
         mastery = self._roles.mastery

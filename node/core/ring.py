@@ -39,6 +39,8 @@ from proto.voting import (
 
 ASKED = 3
 """How many others are asked about a suspect."""
+AGAIN = 4
+"""Suspect limits after which a silence that lasts is asked about and reported again."""
 
 
 class _Watch(Struct, kw_only=True):
@@ -213,10 +215,10 @@ class Ring:
             self._bury(event.node, watch)
 
     def _bury(self, node: str, watch: _Watch) -> None:
+        watch.redial_at = watch.closed_at = 0.0
         if watch.buried >= watch.incarnation:
             return
         watch.buried = watch.incarnation
-        watch.redial_at = watch.closed_at = 0.0
         self._effects.append(Died(node=node, incarnation=watch.incarnation))
         self._report(Evidence(node=node, incarnation=watch.incarnation), node)
 
@@ -247,7 +249,12 @@ class Ring:
 
     def _doubt(self, node: str, watch: _Watch, now: float) -> None:
         """Silence for the limit: ask the others; silence confirmed: report it, once."""
-        if now - watch.heard < self._timing.suspect or watch.reported:
+        if now - watch.heard < self._timing.suspect:
+            return
+        if watch.reported:
+            if now - watch.asked_at >= AGAIN * self._timing.suspect:
+                # The report may have been lost, or come to a master that could not act on it.
+                watch.reported, watch.asked_at = False, 0.0
             return
         if not watch.asked_at:
             watch.asked_at = now

@@ -157,18 +157,18 @@ class Scheduler:
     def _feed(self, work: Work, works: list[Work]) -> Iterator[fx.AnyEffect]:
         mains = [session for session in work.of("main") if not session.closing]
         opened = [session for session in mains if session.opened and session.node in self._accepting]
-        for session in opened:
-            if _dry(session):
-                yield from self._give_next(work, session)
+        # Those with nothing at all first: the others still have their last test to run.
+        for session in sorted(filter(_dry, opened), key=lambda one: len(one.assignments)):
+            yield from self._give_next(work, session)
         for session in opened:
             if len(session.assignments) == 1 and (
                 work.queue.free >= len(mains) or work.queue.waits_for(session.id)
             ):
                 yield from self._give_next(work, session)
-        for session in [
-            session for session in mains if session.opened and session.node not in self._accepting
-        ]:
-            yield self._close(work, session)
+        for session in mains:
+            # Its node takes no more work: it drains, or was the master's while it was alone.
+            if session.opened and session.node not in self._accepting and self._roster.hears(session.node):
+                yield self._close(work, session)
         idle = [session for session in opened if _dry(session) and not work.queue.waits_for(session.id)]
         if idle:
             yield from self._idle(work, works, idle)
@@ -182,7 +182,7 @@ class Scheduler:
         """Let idle sessions wait for what was asked back, if anything was, or end."""
         others = any(self._wants(other) for other in works if other is not work)
         if not others:
-            yield from self._stealing.ask(work, len(idle))
+            yield from self._stealing.ask(work, len(idle), any(not one.assignments for one in idle))
         asked = self._stealing.asked(work)
         spare = len(idle) - asked
         if asked and not others:

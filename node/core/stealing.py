@@ -22,10 +22,13 @@ class Stealing:
     def __init__(self, settings: CoreSettings) -> None:
         self._settings = settings
 
-    def ask(self, work: Work, idle: int) -> Iterator[fx.AnyEffect]:
-        """Ask so many sessions to give something back as there are idle ones; each holds one request."""
+    def ask(self, work: Work, idle: int, empty: bool) -> Iterator[fx.AnyEffect]:
+        """Ask so many sessions to give something back as there are idle ones; each holds one request.
+
+        ``empty``: one of the idle holds nothing, not even a last test.
+        """
         for _ in range(idle - self.asked(work)):
-            found = self._next(work)
+            found = self._next(work, empty)
             if found is None:
                 return
             session, assignment, tail = found
@@ -51,16 +54,21 @@ class Stealing:
                 worth += long and not assignment.asked and not _refuses(assignment)
         return worth > idle
 
-    def _next(self, work: Work) -> tuple[Session, Assignment, bool] | None:
+    def _next(self, work: Work, empty: bool) -> tuple[Session, Assignment, bool] | None:
         """What to ask for next, and whether only its tail; None if there is nothing."""
         if not _may(work):
             return None
         best: tuple[float, Session, Assignment] | None = None
         for session in work.of("main"):
+            ahead = next(iter(session.assignments.values()), None)
+            # Two sessions with one last test each would pass a module to and fro.
+            soon = ahead is not None and ahead.left is not None and ahead.left <= 1 and not empty
             for place, assignment in enumerate(session.assignments.values()):
                 if assignment.asked or not _may_be_cut(assignment):
                     continue
                 if place > 0 and not assignment.begun and assignment.refused is None:
+                    if soon:
+                        continue
                     return session, assignment, False
                 if place > 0 or _refuses(assignment) or (assignment.left is not None and assignment.left < 2):
                     continue

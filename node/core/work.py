@@ -79,6 +79,8 @@ class Work:
     evaluation: Evaluation
     project: Project
     mode: Literal["lazy", "whole"] | None = None
+    held: bool = False
+    """A new reign: nothing of it is dealt before every member has reported what it runs."""
     queue: Pieces = field(default_factory=Pieces)
     sessions: dict[AssignmentId, Session] = field(default_factory=dict)
     start_failures: int = 0
@@ -121,16 +123,19 @@ class Work:
 
     def placed(self, test: TestId) -> bool:
         """Whether a piece that waits or is in hand names this test."""
-        return any(test in piece.select for piece in (*self.queue, *self._in_hand()))
+        return test in self.named()[1]
+
+    def named(self) -> tuple[set[str], set[TestId]]:
+        """Modules that wait or are in hand as a whole, and tests that are named."""
+        pieces = [*self.queue, *self._in_hand()]
+        whole = {piece.module for piece in pieces if not piece.select}
+        return whole, {test for piece in pieces for test in piece.select}
 
     def refill(self) -> None:
-        """Queue what has no outcome and is not in hand: the plan as the ledger has it."""
-        self.queue.clear()
+        """Queue what has no outcome, does not wait and is not in hand: the plan as the ledger has it."""
         if not self.project.listed:
             return
-        pieces = list(self._in_hand())
-        whole = {piece.module for piece in pieces if not piece.select}
-        selected = {test for piece in pieces for test in piece.select}
+        whole, selected = self.named()
         for module in self.project.modules.values():
             if module.name in whole:
                 continue

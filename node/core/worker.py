@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+import msgspec
+
 from node.core import effects as fx
 from node.core.settings import CoreSettings
 from proto import messages as m
@@ -27,11 +29,29 @@ class LocalRun:
     handed: list[m.HandedBack] = field(default_factory=list)
     """What was given back of it while it goes on."""
     done: m.Done | m.HandedBack | None = None
+    held: tuple[m.TestId, ...] = ()
+    """Of the tests that it names, those that were not handed back."""
+
+    def __post_init__(self) -> None:
+        self.held = self.run.select
 
     @property
     def answered(self) -> int:
         """The number of the first verdict that is not answered."""
         return self.batches[0].first if self.batches else self.next
+
+    def hand_back(self, message: m.HandedBack) -> None:
+        """Some of it is not held any more, or all of it is kept."""
+        self.handed.append(message)
+        gone = set(message.tests)
+        self.held = tuple(test for test in self.held if test not in gone)
+
+    def report(self) -> list[AnyMessage]:
+        """What is held of it; nothing if all that it named was handed back."""
+        if self.run.select and not self.held:
+            return []
+        run = msgspec.structs.replace(self.run, select=self.held)
+        return [m.HeldRun(run=run, answered=self.answered)]
 
     def again(self) -> list[AnyMessage]:
         """What the master may not have."""
@@ -82,7 +102,8 @@ class Worker:
         for session in self.sessions.values():
             held = m.Held(session=session.open, opened=session.opened is not None, closing=session.closing)
             report.append(held)
-            report += [m.HeldRun(run=run.run, answered=run.answered) for run in session.runs.values()]
+            for run in session.runs.values():
+                report += run.report()
         return [fx.Send(node=master, message=message) for message in (*report, m.Reported())]
 
     def lost(self) -> None:
@@ -218,7 +239,7 @@ class Worker:
                 run.batches.append(message)
                 run.started = None
             elif isinstance(message, m.HandedBack) and message.why != "unbegun":
-                run.handed.append(message)
+                run.hand_back(message)
             else:
                 run.done, run.started = message, None
                 if not run.batches:

@@ -123,6 +123,8 @@ class FakeRunner:
     """Whose tails were asked for, without an answer yet."""
     current: tuple[Work, int] | None = None
     """What runs, and the place of its present test."""
+    running: TestId | None = None
+    """The test that has started and has no outcome."""
 
     def life(self) -> Iterator[float | None]:
         """The whole session, from start to end."""
@@ -176,8 +178,10 @@ class FakeRunner:
             return
         assignment = work.run.assignment
         if self.batch == 1 or not self.verdicts:
+            self.running = test.id
             self._tell(m.Started(assignment=assignment, test=test.id))
             yield self.pace()
+            self.running = None
         self.ran.append((module, test.id))
         first = ("test", self.open.evaluation, self.open.project, test.id) not in self.once
         if test.does == "die" or (test.does == "die once" and first):
@@ -248,6 +252,7 @@ class FakeRunner:
                 self._tell(m.Done(assignment=work.run.assignment))
             if self.closing or self.ended or not block:
                 return None
+            self._flush()
             if not self.inbox:
                 self.waiting = True
                 yield None

@@ -15,6 +15,8 @@ from node.core import events as ev
 from node.core import records as rec
 from node.core.cluster import ClusterState
 from node.core.settings import CoreSettings
+from node.core.timing import Timing
+from node.core.voting_events import Commit, Persist, Persisted, Saved, found
 from proto import messages as m
 from proto.messages import AssignmentId, Options, Outcome, TestId, Verdict
 
@@ -128,31 +130,52 @@ class FakeRunner:
 class Cluster:
     """A master and workers; ``run`` delivers until nothing is left to do."""
 
-    def __init__(self, suite: Suite, workers: int = 2, seed: int = 0, master_slots: int = 0) -> None:
+    def __init__(
+        self,
+        suite: Suite,
+        workers: int = 2,
+        seed: int = 0,
+        master_slots: int = 0,
+        before: tuple[rec.AnyRecord, ...] = (),
+    ) -> None:
         self.suite = suite
         self.random = random.Random(seed)
         self.now = 100.0
-        self.records: list[rec.AnyRecord] = []
+        self.before = before
+        """What the master's tables hold of unfinished evaluations."""
+        self.records: list[rec.AnyRecord] = list(before)
         self.answers: dict[int, fx.Answer] = {}
         self.nodes: dict[str, ClusterState] = {}
         self.runners: dict[tuple[str, AssignmentId], FakeRunner] = {}
         self.inbox: dict[tuple[str, str], deque[ev.AnyEvent]] = {}
         self.stopped: set[str] = set()
         self._tickets = 0
-        self._add(MASTER, master_slots, master=True)
-        self.post(MASTER, "disk", ev.Replayed(records=(), highest=0, at=1000.0))
+        self._add(MASTER, master_slots, found(MASTER))
+        self.post(MASTER, "timer", ev.Tick(at=1000.0))
         for number in range(workers):
             self.add_worker(f"w{number}")
         self.run()
 
-    def _add(self, node: str, slots: int, master: bool) -> None:
+    def _add(self, node: str, slots: int, saved: Saved) -> None:
         self.nodes[node] = ClusterState(
-            CoreSettings(), node=node, address=f"{node}:7000", slots=slots, alone=1, epoch=1, master=master
+            CoreSettings(replicas=0),
+            node=node,
+            address=f"{node}:7000",
+            incarnation=1,
+            slots=slots,
+            alone=1,
+            saved=saved,
+            timing=Timing(),
+            now=self.now,
         )
 
     def add_worker(self, node: str, slots: int = 1) -> None:
-        self._add(node, slots, master=False)
-        self.post(node, MASTER, ev.PeerUp(node=MASTER, address="n0:7000", epoch=1))
+        self._add(node, slots, Saved())
+        self._connect(node, MASTER)
+
+    def _connect(self, one: str, other: str) -> None:
+        for node, peer in ((one, other), (other, one)):
+            self.post(node, peer, ev.PeerUp(node=peer, address=f"{peer}:7000", incarnation=1))
 
     def kill(self, node: str) -> None:
         """The node is gone at once, with all that was on its way."""
@@ -161,7 +184,8 @@ class Cluster:
             del self.runners[key]
         for key in [key for key in self.inbox if node in key]:
             del self.inbox[key]
-        self.post(MASTER, "links", ev.PeerDown(node=node, evidence=True, reason="reset"))
+        for other in self.nodes:
+            self.post(other, "links", ev.PeerDown(node=node, incarnation=1, by_peer=True))
 
     def post(self, node: str, source: str, event: ev.AnyEvent) -> None:
         self.inbox.setdefault((source, node), deque()).append(event)
@@ -218,9 +242,18 @@ class Cluster:
         self.nodes[node].validate()
 
     def _carry_out(self, node: str, effect: fx.AnyEffect) -> None:
-        if isinstance(effect, fx.Append):
-            self.records += effect.records
-            self.post(node, "disk", ev.Committed(position=effect.position))
+        if isinstance(effect, Persist):
+            self.post(node, "disk", Persisted(number=effect.number))
+        elif isinstance(effect, Commit):
+            self.records += [rec.decode(one.payload) for one in effect.records if one.payload]
+            self.post(node, "disk", ev.Committed(position=effect.upto))
+        elif isinstance(effect, fx.Load):
+            replayed = ev.Replayed(
+                epoch=effect.epoch, records=self.before, highest=int(bool(self.before)), at=1000.0
+            )
+            self.post(node, "disk", replayed)
+        elif isinstance(effect, fx.Dial):
+            self._dial(node, effect.node)
         elif isinstance(effect, fx.Send):
             if effect.node in self.nodes:
                 self.post(effect.node, node, ev.Received(node=node, message=effect.message))
@@ -238,6 +271,12 @@ class Cluster:
             self._end(node, effect)
         elif isinstance(effect, fx.Stop):
             self.stopped.add(node)
+
+    def _dial(self, node: str, peer: str) -> None:
+        how = "answered" if peer in self.nodes else "refused"
+        if how == "answered":
+            self._connect(node, peer)
+        self.post(node, peer, ev.Dialled(node=peer, how=how, incarnation=1))  # type: ignore[arg-type]
 
     def _withdraw(self, node: str, effect: fx.WithdrawInSession) -> None:
         runner = self.runners.get((node, effect.session))
@@ -261,7 +300,7 @@ class Cluster:
         found: dict[tuple[int, TestId], str] = {}
         first: dict[tuple[int, TestId], str] = {}
         for record in self.records:
-            if record.evaluation != evaluation:
+            if record.evaluation != evaluation or isinstance(record, rec.Joined | rec.Departed):
                 continue
             if isinstance(record, rec.Planned) and record.replaces:
                 for key in [k for k in found if k[1].nodeid.split("::")[0] == record.module]:

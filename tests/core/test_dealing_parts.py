@@ -42,7 +42,7 @@ class Hand:
         self.desk = Desk()
         self.work = Work(evaluation, evaluation.projects[0], split=True)
         self.desk.works[self.work.key] = self.work
-        self.roster = Roster("m", "m:1", 9, 9, "process")
+        self.roster = Roster("m", [rec.Joined(node="m", address="m:1", incarnation=1, slots=9)])
         settings = CoreSettings()
         losses = Losses(settings, self.desk, self.ledger.apply, Audit(settings, self.ledger.apply))
         self.losses, self.handbacks = losses, Handbacks(settings, self.desk, losses)
@@ -168,7 +168,7 @@ def test_what_a_dead_owner_was_to_run_is_free_again() -> None:
     hand = Hand()
     owner = hand.session(1, Piece("a"))
     hand.work.queue.append(Piece("a", hand.tests[8:], owner=owner.id, bound=True))
-    hand.losses.node_lost(hand.work, owner)
+    hand.losses.node_lost(hand.work, owner, charged=True)
     pieces = list(hand.work.queue)
     assert sorted(test for piece in pieces for test in piece.select) == sorted(hand.tests)
     assert not any(piece.bound for piece in pieces)

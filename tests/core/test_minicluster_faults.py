@@ -91,12 +91,12 @@ def trouble(made: MiniCluster, chance: random.Random) -> None:
         made.worker(f"x{len(made.lives)}", chance.choice((1, 2)))
     elif kind == "cut":
         name = chance.choice(names)
-        made.cut(name, evidence=chance.random() < 0.5)
+        made.cut(name)
         made.later(chance.uniform(0.3, 4.0), lambda: made.connect(name))
     elif kind == "kill":
         made.kill(chance.choice(names))
     else:
-        made.tell(chance.choice(names), ev.Stopping())
+        made.tell_node(chance.choice(names), ev.Stopping())
 
 
 @pytest.mark.parametrize("seed", range(60))

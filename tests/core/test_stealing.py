@@ -179,7 +179,7 @@ TEN = " | ".join(f"{name}: pass" for name in "abcdefghij")
 def dealt(strategy: str, seconds: dict[str, float]) -> str:
     """Letters of the modules in the order in which they were dealt, with such a history."""
     made = cluster(2)
-    made.recalled = {f"test_{name}.py": value for name, value in seconds.items()}
+    made.shell.recalled = {f"test_{name}.py": value for name, value in seconds.items()}
     made.submit(suite(TEN), strategy=strategy, collection="lazy")
     made.run()
     runs = [message for message in sent(made, m.Run) if message.module]  # type: ignore[attr-defined]
@@ -208,11 +208,11 @@ def test_history_is_asked_for_by_the_projects_source() -> None:
     made.urls = {"r1": suite("a: pass")}
     made.submit("r1", suite("b: pass"))
     made.run()
-    assert {effect.source for effect in made.recalls} == {"https://git.example/r1", "project1"}
+    assert {effect.source for effect in made.shell.recalls} == {"https://git.example/r1", "project1"}
 
 
 def test_history_of_a_project_that_is_over_changes_nothing() -> None:
     made = cluster(1)
     evaluation = evaluate(made, suite("a: pass"))
-    made.tell("m", ev.Recalled(evaluation=evaluation, project=0, seconds={"test_a.py": 1.0}))
-    made.tell("w0", ev.Recalled(evaluation=evaluation, project=0, seconds={"test_a.py": 1.0}))
+    made.tell_node("m", ev.Recalled(evaluation=evaluation, project=0, seconds={"test_a.py": 1.0}))
+    made.tell_node("w0", ev.Recalled(evaluation=evaluation, project=0, seconds={"test_a.py": 1.0}))

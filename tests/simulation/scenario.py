@@ -13,6 +13,7 @@ from pathlib import Path
 from node.core.timing import LAN
 from tests.simulation.checks import Violation
 from tests.simulation.node import Node
+from tests.simulation.whole.scenario import NodeStage
 from tests.simulation.world import World
 
 ROSTER_EVERY = 0.5
@@ -126,8 +127,12 @@ class Stage:
 
 
 def play(text: str) -> str:
-    """The transcript of a scenario: its comments and commands, and what happens now."""
-    stage, lines = Stage(), []
+    """The transcript of a scenario: its comments and commands, and what happens now.
+
+    One whose first line says "whole nodes" is played by those, others by bare replicas.
+    """
+    stage = NodeStage() if "whole nodes" in text.partition("\n")[0] else Stage()
+    lines = []
     for line in text.splitlines():
         if line.startswith("#") or not line.strip():
             lines.append(line)

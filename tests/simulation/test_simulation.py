@@ -7,22 +7,25 @@ from pathlib import Path
 import pytest
 
 from tests.simulation import scenario
-from tests.simulation.run import simulate
+from tests.simulation.seeds import SHARE, Totals, kind_of, play
 
 SCENARIOS = sorted((Path(__file__).parent.parent / "scenarios").glob("*.txt"))
 
 
-@pytest.mark.parametrize("first", range(1, 301, 50))
+@pytest.mark.parametrize("first", range(1, 2001, 100))
 def test_seeds_hold_every_promise(first: int) -> None:
-    acknowledged = 0
-    for seed in range(first, first + 50):
-        _, outcome = simulate(seed)
-        acknowledged += outcome.acknowledged
-    assert acknowledged > 200
+    totals = Totals()
+    for seed in range(first, first + 100):
+        totals.add(play(seed, kind_of(seed)))
+    assert totals.counts["acknowledged"] > 400
+    assert totals.counts["verdicts"] > 80
 
 
-def test_a_seed_replays_exactly() -> None:
-    stories = [simulate(77, trace=True)[0].story for _ in range(2)]
+@pytest.mark.parametrize("seed", [77, 13 * SHARE])
+def test_a_seed_replays_exactly(seed: int) -> None:
+    stories: list[list[str]] = [[], []]
+    for story in stories:
+        play(seed, kind_of(seed), story)
     assert stories[0] == stories[1]
     assert len(stories[0]) > 20
 

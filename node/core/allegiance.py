@@ -1,0 +1,145 @@
+"""Whom this node follows: the roster it was told, the master it has joined, and leaving in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from node.core import effects as fx
+from node.core.neighbourhood import Neighbourhood
+from node.core.settings import CoreSettings
+from node.core.worker import Worker
+from proto import messages as m
+from proto.voting import NO_EPOCH, Epoch
+
+Emit = Callable[[Iterable[fx.AnyEffect]], None]
+
+
+class Allegiance:
+    """The worker's side among the others.
+
+    Args:
+        slots: sessions this node runs at once; ``alone``: while it is master without other members.
+        members: the roster as this node's disk has it.
+        emit: takes what is to be done.
+    """
+
+    def __init__(
+        self,
+        settings: CoreSettings,
+        node: str,
+        address: str,
+        slots: int,
+        alone: int,
+        members: m.Members,
+        around: Neighbourhood,
+        emit: Emit,
+    ) -> None:
+        self._settings = settings
+        self._node = node
+        self._address = address
+        self._slots, self._alone = slots, alone
+        self._around = around
+        self._emit = emit
+        self.worker = Worker(settings, node)
+        self.members = members
+        """As the followed master last told it."""
+        self.followed = NO_EPOCH
+        self._joined = ""
+        self._hinted = ""
+        self._told: tuple[str, ...] = ()
+        self.leaving = False
+
+    # --- a master ---------------------------------------------------------------------------------
+
+    def told(self, node: str, message: m.Members) -> None:
+        """A master's roster: follow the highest epoch; a stale master's word counts no more."""
+        epoch = Epoch(message.epoch, node)
+        if epoch < self.followed:
+            return
+        self.followed, self.members = epoch, message
+        named = any(member.node == self._node for member in message.members)
+        if self._joined != node or (self.worker.welcome and not named):
+            self.join(node)
+        if self._hinted != node:
+            self._hinted = node
+            if node == self._node:
+                return
+            for other in sorted(self._around.connected - {node}):
+                self.hint(other, node)
+
+    def join(self, master: str) -> None:
+        """Report to a master, or to this node itself."""
+        self._joined = master
+        join = m.Join(
+            address=self._address,
+            slots=self._slots,
+            alone=self._alone,
+            isolation=self._settings.isolation,
+            draining=self.leaving,
+        )
+        self._emit(self.worker.follow(master, join))
+
+    def hint(self, node: str, master: str) -> None:
+        """Tell a node where the master is, if it is another one."""
+        where = self._around.address(master) if master != node else ""
+        self._emit([fx.Send(node=node, message=m.NotMaster(epoch=self.followed.counter, hint=where))])
+
+    def denied(self, node: str) -> None:
+        """A node says that it is not the master: if it was, it is no more, and another one is looked for."""
+        if node == self.worker.master:
+            self.deposed()
+
+    def connected(self, node: str) -> None:
+        """A connection is new: whoever is master there must say so anew."""
+        if node == self._joined:
+            self._joined = ""
+
+    def disconnected(self, node: str) -> None:
+        """A connection is gone."""
+        self.connected(node)
+        if node == self.worker.master:
+            self.worker.lost()
+
+    def deposed(self) -> None:
+        """This node is master no more."""
+        self._joined = ""
+        self.worker.lost()
+
+    def tell_neighbours(self) -> None:
+        """Tell the master whom this node is connected to, when that has changed."""
+        addresses = self._around.addresses()
+        if addresses != self._told and self.worker.welcome:
+            self._told = addresses
+            neighbours = m.Neighbours(addresses=addresses)
+            self._emit([fx.Send(node=self.worker.master, message=neighbours)])
+
+    # --- leaving ----------------------------------------------------------------------------------
+
+    def leave(self, now: float) -> None:
+        """Take no more work, and end what runs."""
+        self._emit(self.worker.drain(now))
+
+    def tick(self, now: float) -> None:
+        """The drain's deadline."""
+        worker = self.worker
+        if worker.drain_deadline is not None and now >= worker.drain_deadline:
+            worker.drain_deadline = now + 1.0
+            self._emit(worker.overdue())
+
+    def let_go(self, *, holds_log: bool) -> bool:
+        """Whether this node may go: nothing runs here or waits for an answer, and the master knows that it
+        leaves, will not make it a voter, and could start again without it. A node without a log needs no
+        master for that."""
+        if not self.worker.drained():
+            return False
+        if not self.worker.master:
+            return not holds_log
+        own = [member for member in self.members.members if member.node == self._node]
+        return all(member.draining for member in own) and self._node not in self.members.voters
+
+    def part(self) -> None:
+        """Say goodbye to the master, and stop."""
+        master = self.worker.master
+        if master and master != self._node:
+            self._emit([fx.Disconnect(node=master, reason="drained")])
+        self._emit([fx.Stop()])

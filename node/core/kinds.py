@@ -1,0 +1,23 @@
+"""Which messages are for whom."""
+
+from __future__ import annotations
+
+from proto import messages as m
+from proto import voting as v
+
+VOTING = (
+    v.AppendEntries
+    | v.AppendAnswer
+    | v.InstallSnapshot
+    | v.PreVote
+    | v.Vote
+    | v.VoteAnswer
+    | v.Resigned
+    | v.LeaveVoters
+    | v.Evidence
+)
+RING = v.RingPing | v.RingPong | v.SilenceQuestion | v.SilenceOpinion
+TO_WORKER = m.OpenSession | m.Run | m.Withdraw | m.CloseSession | m.Answered | m.Welcome
+"""Messages that only a master sends; the worker's side takes them."""
+JOINING = m.Join | m.Held | m.HeldRun | m.Reported | m.NotMaster | m.Neighbours
+"""Messages of nodes that are not, or not yet, members."""
