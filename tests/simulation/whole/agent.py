@@ -29,7 +29,8 @@ MIXED = (
     ("reset", 8), ("join", 4), ("drain", 4), ("lose_disk", 3),
 )  # fmt: skip
 PAIR = (
-    ("kill", 10), ("power", 3), ("start", 26), ("pause", 8), ("resume", 14), ("cut", 12), ("heal", 14), ("reset", 6),
+    ("kill", 10), ("power", 3), ("start", 26), ("pause", 8), ("resume", 14), ("cut", 12), ("heal", 14),
+    ("reset", 6),
 )  # fmt: skip
 DRAINS = (("drain", 10), ("join", 10), ("kill", 8), ("start", 16), ("reset", 4))
 THEMES = (
