@@ -6,6 +6,7 @@ import gc
 import os
 from typing import Any
 
+from api import logs
 from api.settings import load
 
 _settings = load(os.environ)
@@ -26,6 +27,7 @@ control_socket_disable = True
 # The application must be imported after the worker was patched, or it gets real locks and sockets.
 preload_app = False
 proc_name = "testring-api"
+logconfig_dict = logs.config(_settings.log_format)
 
 
 def post_worker_init(_worker: Any) -> None:

@@ -92,6 +92,10 @@ class Settings:
             "are needed, whatever the service binds inside",
         ),
     )
+    log_format: str = field(
+        default="text",
+        metadata=_about("TESTRING_LOG_FORMAT", "text or json: one line per event on stderr"),
+    )
     insecure: bool = field(
         default=False,
         metadata=_about("TESTRING_API_INSECURE", "1: serve beyond loopback without tokens", _switch),
@@ -182,6 +186,8 @@ def default_socket(environ: Mapping[str, str]) -> Path:
 
 
 def _check(settings: Settings) -> None:
+    if settings.log_format not in ("text", "json"):
+        raise SettingsError(f"TESTRING_LOG_FORMAT: {settings.log_format!r}: choose text or json")
     for item in fields(Settings):
         value = getattr(settings, item.name)
         if isinstance(value, int | float) and not isinstance(value, bool) and value <= 0:

@@ -14,14 +14,19 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-import gevent.socket
+import gevent
+from gevent.event import Event as Flag
 
 from bench.rounds import interleaved, markdown, median, ratio
+from node.net.links import Links, listen
+from node.net.peer import Peer
 from node.net.wire import Wire
 from node.runner.batch import MOST
 from proto import messages as m
 from proto.handshake import Identity
+from proto.liveness import Timing
 from proto.messages import TestId, Verdict
+from proto.voting import RingPing, RingPong
 from tests.chaos.http import Http
 from tests.chaos.network import Loopback
 from tests.chaos.nodes import Fleet
@@ -32,6 +37,7 @@ TESTS = 300
 SLOTS = 8
 REPLICAS = (0, 1, 2)
 SETTLE_SECONDS = 60.0
+PATIENCE = 120.0
 
 
 def table(rounds: int) -> str:
@@ -86,41 +92,74 @@ def _way(fleet: Fleet) -> Callable[[], float]:
 def _rate(fleet: Fleet, number: int) -> float:
     """Verdicts a second of one evaluation, from the first module dealt to the last answer."""
     http = Http(fleet.url, Counter())
-    master = http.get("/health")["master"]
-    host, _, port = master.rpartition(":")
-    sock = gevent.socket.create_connection((host, int(port)))
-    local = Identity(role="node", node=f"bench{number}", address=f"127.0.0.1:{number + 1}", incarnation="1")
-    with Wire(sock, initiator=True, local=local, secret=fleet.secret) as wire:
-        wire.handshake()
-        wire.send(m.Join(address=local.address, slots=SLOTS))
+    worker = _Worker(f"bench{number}", fleet.secret)
+    try:
+        worker.join(http.get("/health")["master"])
         evaluation = http.submit(_archive(number), f"bench-{number}", {"collection": "lazy"})
-        seconds = _work(wire)
+        with gevent.Timeout(PATIENCE, TimeoutError(f"{worker.answered.total()} verdicts were answered")):
+            worker.done.wait()
         executed = http.get(f"/evaluation/{evaluation}")["tests"]["executed"]
         assert executed == MODULES * TESTS, f"{executed} verdicts are there"
         http.delete(f"/evaluation/{evaluation}")
-    http.close()
-    return MODULES * TESTS / seconds
+    finally:
+        worker.links.close("the bench is over")
+        http.close()
+    return MODULES * TESTS / worker.seconds
 
 
-def _work(wire: Wire) -> float:
-    """Play the worker until every verdict is answered; the seconds it took."""
-    started = 0.0
-    answered: Counter[m.AssignmentId] = Counter()
-    while answered.total() < MODULES * TESTS:
-        message = wire.next_message()
-        if isinstance(message, m.OpenSession):
-            modules = tuple(f"tests/test_{number:03}.py" for number in range(MODULES))
-            wire.send(m.SessionOpened(session=message.session, modules=modules))
-        elif isinstance(message, m.Run):
-            started = started or time.monotonic()
-            for word in _words(message):
-                wire.connection.send(word)
-            wire.flush()
-        elif isinstance(message, m.Answered):
-            answered[message.assignment] = max(answered[message.assignment], message.upto)
-        elif isinstance(message, m.CloseSession):
-            wire.send(m.SessionEnded(session=message.session, how="closed"))
-    return time.monotonic() - started
+class _Worker:
+    """A member that runs nothing. Its neighbours on the ring dial it and ping it, so it listens too."""
+
+    def __init__(self, node: str, secret: bytes) -> None:
+        listener = listen("127.0.0.1:0")
+        self.address = f"127.0.0.1:{listener.getsockname()[1]}"
+        self.links = Links(
+            lambda role: Identity(role=role, node=node, address=self.address, incarnation="1"),
+            secret,
+            Timing(),
+            self,
+        )
+        self.answered: Counter[m.AssignmentId] = Counter()
+        self.done = Flag()
+        self.seconds = 0.0
+        self._started = 0.0
+        gevent.spawn(self.links.serve, listener)
+
+    def join(self, master: str) -> None:
+        """Become a member that holds nothing."""
+        peer = self.links.connect(master)
+        peer.send(m.Join(address=self.address, slots=SLOTS))
+        peer.send(m.Reported())
+
+    def peer_up(self, peer: Peer) -> None:
+        """A neighbour, or the master."""
+
+    def peer_down(self, peer: Peer, evidence: bool, reason: str) -> None:
+        """Whoever still wants something dials again."""
+
+    def stream(self, wire: Wire) -> None:
+        """Nothing is fetched here."""
+
+    def peer_said(self, peer: Peer, message: m.AnyMessage) -> None:
+        """Play the worker."""
+        match message:
+            case RingPing():
+                peer.send(RingPong(number=message.number))
+            case m.OpenSession(mode="lazy"):
+                # The audit's session, which collects whole, is left waiting: it is not measured.
+                modules = tuple(f"tests/test_{number:03}.py" for number in range(MODULES))
+                peer.send(m.SessionOpened(session=message.session, modules=modules))
+            case m.Run():
+                self._started = self._started or time.monotonic()
+                for word in _words(message):
+                    peer.send(word)
+            case m.CloseSession():
+                peer.send(m.SessionEnded(session=message.session, how="closed"))
+            case m.Answered():
+                self.answered[message.assignment] = max(self.answered[message.assignment], message.upto)
+                if self.answered.total() >= MODULES * TESTS and not self.seconds:
+                    self.seconds = time.monotonic() - self._started
+                    self.done.set()
 
 
 def _words(run: m.Run) -> Iterator[m.AnyMessage]:

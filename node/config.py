@@ -76,6 +76,11 @@ class Settings:
         "directory of the control sockets; default $XDG_RUNTIME_DIR/testring or /tmp/testring-UID",
         parse=Path,
     )
+    socket_group: int | None = _setting(
+        None,
+        "gid that may use the control sockets too: that of a service in a container of its own",
+        parse=int,
+    )
     secret_file: Path | None = _setting(
         None, "file with the cluster's secret; needed to listen beyond loopback", parse=Path
     )

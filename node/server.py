@@ -112,7 +112,12 @@ class Server:
         self._snapshots = Snapshots(self.store, identity.directory, self.journal, self.post, self.dial_node)
         self.answers = Answers(self)
         self.control = ControlSocket(
-            settings.socket_dir, self._identity, self._liveness, self.answers.answer, self.stream
+            settings.socket_dir,
+            self._identity,
+            self._liveness,
+            self.answers.answer,
+            self.stream,
+            settings.socket_group,
         )
         self._receive(reception)
         self._handlers: dict[type, Callable[[Any], object]] = {
@@ -194,11 +199,18 @@ class Server:
             try:
                 event = self._inbox.get(timeout=wait)
             except Empty:
-                event = ev.Tick(at=time.time())
-                # A master that no majority hears must not take the path from the one that came after it.
-                if self.serving():
-                    self.control.assert_master()
+                self._tick()
+                continue
             self._handle(event)
+            # An inbox that is never empty must not keep the timers from being served.
+            if deadline is not None and beginning.clock() >= deadline:
+                self._tick()
+
+    def _tick(self) -> None:
+        # A master that no majority hears must not take the path from the one that came after it.
+        if self.serving():
+            self.control.assert_master()
+        self._handle(ev.Tick(at=time.time()))
 
     def _handle(self, event: ev.AnyEvent) -> None:
         for effect in self.core.handle(event, beginning.clock()):

@@ -127,8 +127,9 @@ class Allegiance:
             self._emit(worker.overdue())
 
     def let_go(self, *, holds_log: bool) -> bool:
-        """Whether nothing runs here or waits for an answer, and the master knows that this node leaves, will
-        not make it a voter, and could start again without it. Without a log no master is needed for that."""
+        """Whether this node may go: nothing runs here or waits for an answer, and the master knows that it
+        leaves, will not make it a voter, and could start again without it. A node without a log needs no
+        master for that."""
         if not self.worker.drained():
             return False
         if not self.worker.master:

@@ -18,7 +18,7 @@ from gevent.lock import BoundedSemaphore
 
 from node.environment.build import Built, bare, build
 from node.environment.declared import Plan, plan
-from node.environment.errors import BuildError, InterpreterError
+from node.environment.errors import InterpreterError
 from node.environment.interpreter import Interpreter, Interpreters
 from node.environment.kept import Environment, Record, keep, key_of, load
 from node.environment.uv import Uv, failure
@@ -34,6 +34,10 @@ BUILD_ROOM = 256 << 20
 """Bytes that must be free before a build starts."""
 CACHE_SHARE = 0.25
 """uv's downloads may take this part of ``limit`` in addition."""
+
+
+class _BuilderGone(Exception):
+    """The greenlet that built was killed."""
 
 
 @dataclass(kw_only=True)
@@ -87,30 +91,45 @@ class Environments:
     def _shared(self, key: str, make: Callable[[], Environment]) -> Environment:
         self._uses[key] += 1
         try:
-            ready = self._ready.get(key)
+            ready = self._awaited(key)
             if ready is not None:
                 return ready
-            waiting = self._building.get(key)
-            if waiting is not None:
-                built: Environment = waiting.get()
-                return built
-            self._building[key] = result = AsyncResult()
-            try:
-                made = make()
-            except BaseException as error:
-                # Waiting greenlets must not hang; a killed builder leaves them a plain error.
-                told = error if isinstance(error, Exception) else BuildError("the build was stopped")
-                result.set_exception(told)
-                raise
-            finally:
-                del self._building[key]
-            self._ready[key] = made
-            result.set(made)
+            made = self._built(key, make)
         except BaseException:
             self._uses[key] -= 1
             raise
         self._used_at[key] = time.time()
         self._evict()
+        return made
+
+    def _awaited(self, key: str) -> Environment | None:
+        """What is ready, or what somebody else is building; None if the caller is to build it."""
+        while True:
+            ready = self._ready.get(key)
+            if ready is not None:
+                return ready
+            waiting = self._building.get(key)
+            if waiting is None:
+                return None
+            try:
+                built: Environment = waiting.get()
+            except _BuilderGone:
+                # Its session was ended, which says nothing about the build: the next in line makes it.
+                continue
+            return built
+
+    def _built(self, key: str, make: Callable[[], Environment]) -> Environment:
+        self._building[key] = result = AsyncResult()
+        try:
+            made = make()
+        except BaseException as error:
+            # Waiting greenlets must not hang.
+            result.set_exception(error if isinstance(error, Exception) else _BuilderGone())
+            raise
+        finally:
+            del self._building[key]
+        self._ready[key] = made
+        result.set(made)
         return made
 
     def _make(self, key: str, package: Path, options: Options, interpreter: Interpreter) -> Environment:

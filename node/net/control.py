@@ -1,8 +1,8 @@
 """The control socket: CDProto over a Unix socket, for the API and the command line.
 
-The guard is the file system: the directory is 0700 and the socket 0600, so the handshake runs with
-an empty secret. Every node binds ``node-<id>.sock`` and unlinks only that; ``master.sock`` is a
-symlink, replaced by rename, that the master re-asserts.
+The guard is the file system, so the handshake runs with an empty secret: the directory is 0700 and the
+socket 0600, or 0750 and 0660 for one group that is told. Every node binds ``node-<id>.sock`` and unlinks
+only that; ``master.sock`` is a symlink, replaced by rename, that the master re-asserts.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class ControlSocket:
     Args:
         answer: called in a greenlet of its own for each request; returns its response.
         stream: serves one stream connection (uploads).
+        group: a gid that may connect too; None: this node's user alone.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ControlSocket:
         timing: Timing,
         answer: Callable[[Request], Response],
         stream: Callable[[Wire], None],
+        group: int | None = None,
     ) -> None:
         self.directory = directory
         self.path = directory / f"node-{identity('control').node}.sock"
@@ -58,6 +60,7 @@ class ControlSocket:
         self._timing = timing
         self._answer = answer
         self._stream = stream
+        self._group = group
         self._peers: set[Peer] = set()
         self._socket: gsocket.socket | None = None
 
@@ -76,15 +79,20 @@ class ControlSocket:
             owner = self.directory.stat().st_uid
             if owner != os.geteuid():
                 raise ControlError(f"{self.directory} belongs to uid {owner}: give another --socket-dir")
-            self.directory.chmod(0o700)
+            self._guard(self.directory, 0o700, 0o750)
             self.path.unlink(missing_ok=True)
             sock = gsocket.socket(gsocket.AF_UNIX, gsocket.SOCK_STREAM)
             sock.bind(str(self.path))
-            self.path.chmod(0o600)
+            self._guard(self.path, 0o600, 0o660)
             sock.listen(128)
         except OSError as error:
             raise ControlError(f"the control socket {self.path} cannot be made: {error.strerror}") from error
         self._socket = sock
+
+    def _guard(self, path: Path, alone: int, shared: int) -> None:
+        if self._group is not None:
+            os.chown(path, -1, self._group)
+        path.chmod(alone if self._group is None else shared)
 
     def serve(self) -> None:
         """Accept until ``close``."""

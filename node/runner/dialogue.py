@@ -7,6 +7,8 @@ these events is a ``ChannelCorrupted``, and never more than that.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 from msgspec import Struct
 
@@ -102,8 +104,8 @@ class Lines:
     def __init__(self) -> None:
         self._rest = bytearray()
 
-    def feed(self, data: bytes) -> list[AnyEvent]:
-        """The events that ``data`` completes.
+    def feed(self, data: bytes) -> Iterator[AnyEvent]:
+        """The events that ``data`` completes; those before a bad line come before its error.
 
         Raises:
             ChannelCorrupted: a line is too long, no JSON, or no known event.
@@ -112,11 +114,12 @@ class Lines:
         if b"\n" not in data:
             if len(self._rest) > LINE_LIMIT:
                 raise ChannelCorrupted(f"a line of more than {LINE_LIMIT} bytes")
-            return []
+            return
         *lines, rest = bytes(self._rest).split(b"\n")
         self._rest = bytearray(rest)
         try:
-            return [_decoder.decode(line) for line in lines]
+            for line in lines:
+                yield _decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ChannelCorrupted(str(error)) from error
 

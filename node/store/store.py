@@ -133,6 +133,7 @@ class Store:
                         snapshots.install(connection, state, effect.snapshot, effect.snapshot_voters)
                         self._forget()
                         upto = state.applied
+                    self._cut(effect.truncate_from)
                     self._decoded.update(journal.persist(connection, state, effect))
                     upto = max(upto, effect.commit)
                 else:
@@ -149,6 +150,11 @@ class Store:
             ended=turnover.ended,
             packages=self._read(queries.unfinished_packages) if turnover.packages else None,
         )
+
+    def _cut(self, first: int | None) -> None:
+        """Another master's records take the place of those from ``first`` on; not all of them are decoded."""
+        if first is not None:
+            self._decoded = {at: record for at, record in self._decoded.items() if at < first}
 
     def _apply(self, connection: sqlite3.Connection, state: journal.State, upto: int) -> None:
         first = state.applied + 1

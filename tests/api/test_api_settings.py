@@ -57,6 +57,7 @@ def test_beyond_loopback_needs_tokens_or_consent(bind: str) -> None:
         ("TESTRING_API_TOKENS", "secret"),
         ("TESTRING_API_TOKENS", "secret:admin"),
         ("TESTRING_SPOOL", "/nonexistent"),
+        ("TESTRING_LOG_FORMAT", "xml"),
     ],
 )
 def test_mistakes_are_named(variable: str, value: str) -> None:

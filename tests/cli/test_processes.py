@@ -134,6 +134,8 @@ def test_run_starts_a_cluster_and_leaves_nothing(tmp_path, project):
     tree = project(files)
     # A short path: sockets are made below it. Of its own: other clusters may run beside this test.
     with tempfile.TemporaryDirectory(prefix="tr", dir="/tmp") as tmp:
+        # As root each run has a user of its own, which must reach its folders.
+        Path(tmp).chmod(0o711)
         junit = str(tmp_path / "junit.xml")
         done = run("run", ".", "--workers", "2", "--junit-xml", junit, cwd=tree, tmp=tmp)
         assert not list(Path(tmp).glob("tr-*"))

@@ -152,9 +152,10 @@ def test_capabilities(three: Stack) -> str:
         wanted
     }
     assert effective(three.container("api")) == 0
+    assert execute(three.container("api"), "id", "-u") == "10001"
     for name in (three.container("master"), three.container("api")):
         host = inspect(name)["HostConfig"]
         assert host["ReadonlyRootfs"]
         assert host["Memory"]
         assert host["PidsLimit"]
-    return "nodes: " + " ".join(sorted(names)) + "; service: none"
+    return "nodes: " + " ".join(sorted(names)) + "; service: uid 10001, none"

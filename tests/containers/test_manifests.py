@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.containers.engine import ROOT, run
 
+yaml = pytest.importorskip("yaml", reason="pip install '.[containers]'")
 kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="pip install '.[containers]'")
 
 KUBERNETES = ROOT / "compose" / "kubernetes"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import gevent
+import gevent.event
 import pytest
 
 from node.environment.environments import Environments
@@ -229,6 +230,31 @@ def test_those_who_ask_at_once_share_one_build(
     assert commands == ["venv", "pip"]
     assert len({greenlet.value.key for greenlet in asked}) == 1
     for greenlet in asked:
+        environments.release(greenlet.value)
+
+
+def test_a_builder_that_is_killed_leaves_the_build_to_those_who_wait(
+    environments: Environments,
+    tree: Callable[[dict[str, str]], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    package = pack(tree({"requirements.txt": "pluggy\n"}), tmp_path)
+    building: gevent.event.AsyncResult[gevent.Greenlet] = gevent.event.AsyncResult()
+    run = environments.uv.run
+
+    def told(args: list[str], cwd: Path, **options: object) -> Finished:
+        building.set(gevent.getcurrent())
+        return run(args, cwd, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(environments.uv, "run", told)
+    asked = [gevent.spawn(environments.get, package.path, package.sha256, Options()) for _ in range(3)]
+    builder = building.get(timeout=60)
+    others = [greenlet for greenlet in asked if greenlet is not builder]
+    builder.kill()
+    gevent.joinall(others, timeout=120, raise_error=True)
+    assert len({greenlet.value.key for greenlet in others}) == 1
+    for greenlet in others:
         environments.release(greenlet.value)
 
 

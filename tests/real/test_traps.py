@@ -303,3 +303,59 @@ def test_long(text):
     assert result.counts == {"passed": 304, "failed": 2}
     assert result.outcomes["tests/test_m1.py::test_path[file://<root>/tests]", 0] == "failed"
     assert "differ" not in result.notes
+
+
+def test_one_module_name_in_two_folders(cluster, project):
+    """In one process the second cannot be imported; alone each can, and that is not pytest's answer."""
+    tree = project(
+        {f"tests/{name}/test_same.py": f"def test_{name}(): pass\n" for name in "abc"}
+        | many(3, "def test_it(): pass\n")
+    )
+    result = split(cluster, tree)
+    assert_same(result, plain(cluster, tree))
+    assert result.counts == {"passed": 4, "error": 2}
+
+
+def test_a_hook_that_chooses_among_all_tests(cluster, project):
+    """With one test in focus nothing else is run; a module collected alone knows nothing of it."""
+    tree = project(
+        {
+            "conftest.py": """
+def pytest_collection_modifyitems(config, items):
+    chosen = [item for item in items if "focus" in item.name]
+    if chosen:
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+""",
+            **many(4, "def test_it(): pass\n"),
+            "tests/test_z.py": "def test_focus(): pass\ndef test_other(): assert 0\n",
+        }
+    )
+    for _ in range(2):  # the second time it is known that the modules depend on each other
+        result = cluster.run(tree, collection="lazy")
+        assert_same(result, plain(cluster, tree))
+        assert result.counts == {"passed": 1}
+
+
+def test_a_fixed_port_for_the_whole_session(cluster, project):
+    """Slots on one machine meet there; who finds it taken is confirmed alone."""
+    text = """
+def test_port(listener):
+    assert listener.getsockname()[1] == 18499
+"""
+    tree = project(
+        {
+            "conftest.py": """
+import pytest, socket
+
+@pytest.fixture(scope="session")
+def listener():
+    with socket.create_server(("127.0.0.1", 18499)) as made:
+        yield made
+""",
+            **many(6, text),
+        }
+    )
+    result = split(cluster, tree)
+    assert_same(result, plain(cluster, tree))
+    assert result.counts == {"passed": 6}

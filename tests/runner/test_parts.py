@@ -23,7 +23,7 @@ def test_lines_do_not_depend_on_the_cuts(cuts: list[int]) -> None:
     for size in cuts:
         found += lines.feed(data[:size]) if data else []
         data = data[size:]
-    found += lines.feed(data)
+    found += list(lines.feed(data))
     assert found == [
         dialogue.Started(1, TestId("a::b", 0)),
         dialogue.Done(1),
@@ -36,7 +36,7 @@ def test_lines_do_not_depend_on_the_cuts(cuts: list[int]) -> None:
 def test_garbage_is_one_kind_of_error(data: bytes) -> None:
     lines = dialogue.Lines()
     try:
-        events = lines.feed(data + b"\n")
+        events = list(lines.feed(data + b"\n"))
     except dialogue.ChannelCorrupted:
         return
     assert events == [] or all(isinstance(event, dialogue.Event) for event in events)
@@ -55,7 +55,7 @@ def test_garbage_is_one_kind_of_error(data: bytes) -> None:
 )
 def test_wrong_events(line: bytes) -> None:
     with pytest.raises(dialogue.ChannelCorrupted):
-        dialogue.Lines().feed(line + b"\n")
+        list(dialogue.Lines().feed(line + b"\n"))
 
 
 def test_endless_line() -> None:
@@ -63,7 +63,7 @@ def test_endless_line() -> None:
 
     def feed_without_end() -> None:
         for _ in range(100):
-            lines.feed(b"x" * 100_000)
+            list(lines.feed(b"x" * 100_000))
 
     with pytest.raises(dialogue.ChannelCorrupted, match="more than"):
         feed_without_end()

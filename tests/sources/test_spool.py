@@ -81,7 +81,13 @@ def test_two_submissions_of_one_archive_at_once(tmp_path: Path, monkeypatch: pyt
     posted: list[Any] = []
     settings = SimpleNamespace(max_unpacked=1 << 30, git_hosts=())
     intake = Intake(
-        cast(Any, settings), posted.append, PackageCache(tmp_path / "p", 1 << 30), spool, cast(Any, None)
+        cast(Any, settings),
+        posted.append,
+        PackageCache(tmp_path / "p", 1 << 30),
+        spool,
+        cast(Any, None),
+        lambda packages: frozenset(),
+        lambda token: None,
     )
     path = tmp_path / "project.zip"
     with zipfile.ZipFile(path, "w") as made:

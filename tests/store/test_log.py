@@ -53,6 +53,18 @@ def test_what_is_committed_is_in_the_tables_and_the_rest_is_not(store: Store, st
     assert _outcomes(store) == {"passed": 2}
 
 
+def test_a_record_that_was_cut_never_reaches_the_tables(store: Store, story: Story) -> None:
+    story.accept()
+    story.plan({"a.py": 2})
+    first = story.position + 1
+    store.write([persist(*entries(first, [story.attempt("a.py", 0, "failed")]))])
+    # Another master's record of voters takes its place, and is not decoded.
+    voters = LogRecord(Epoch(2, "n2"), first, b"", ("n1", "n2"))
+    other = entries(first + 1, [story.attempt("a.py", 1, "passed")], Epoch(2, "n2"))
+    store.write([persist(voters, *other, truncate_from=first, commit=first + 1)])
+    assert _outcomes(store) == {"passed": 1}
+
+
 def test_what_is_in_the_tables_cannot_be_cut(store: Store, story: Story) -> None:
     story.accept()
     with pytest.raises(OutOfStep, match="was committed here and is not elsewhere"):
