@@ -5,6 +5,8 @@ Files in ``tests/scenarios/nodes``; played and rewritten by ``python -m tests.si
 
 from __future__ import annotations
 
+from random import Random
+
 from node.core import events as ev
 from node.core.settings import CoreSettings
 from node.core.timing import LAN
@@ -13,6 +15,13 @@ from tests.simulation.checks import Violation
 from tests.simulation.whole.people import People
 from tests.simulation.whole.run import check_project
 from tests.simulation.whole.world import World
+
+
+class Steady(Random):
+    """Every draw is the middle: a transcript does not change with the number of draws before."""
+
+    def random(self) -> float:
+        return 0.5
 
 
 class NodeStage:
@@ -24,7 +33,9 @@ class NodeStage:
     def _fresh(self) -> None:
         settings = CoreSettings(await_seconds=2 * LAN.suspect + LAN.confirm, drain_seconds=5.0)
         self.world = World(0, settings=settings, timing=LAN, trace=True)
+        self.world.random = Steady()
         self.world.wires.weather.jitter = 0.002
+        self.world.write_delay = 0.01
         self.people = People(self.world)
 
     def do(self, command: str) -> list[str]:
