@@ -10,7 +10,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -26,7 +26,6 @@ from node.core import effects as fx
 from node.core import events as ev
 from node.core.cluster import ClusterState
 from node.core.voting_events import Commit, FetchSnapshot, Persist, TruncateTail
-from node.environment.environments import Environments
 from node.history import History
 from node.identity import NodeIdentity
 from node.intake import Intake
@@ -38,16 +37,12 @@ from node.net.dialling import Dialling
 from node.net.links import Links, listen
 from node.net.seeds import Seeds
 from node.net.wire import Wire
-from node.packages import PackageCache
+from node.parts import Parts
 from node.reception import Reception
-from node.runner.children import Warden
 from node.sessions import Sessions
 from node.snapshots import Snapshots
-from node.sources.git import Cloner
-from node.spool import Spool
-from node.store import Store, Written
+from node.store import Written
 from node.tickets import Tickets
-from node.workspace import Workspace
 from proto.handshake import Identity, Role
 from proto.liveness import Timing
 from proto.messages import HoldToken, KeepPackages, NotMaster, PackagesKept, Request, Response
@@ -58,17 +53,15 @@ INBOX = 100_000
 """Events waiting for the loop; greenlets that post more wait, which is their back-pressure."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What a node is made of beside its connections."""
+class PartedError(Exception):
+    """This node committed what the others do not know; the message says what to do."""
 
-    warden: Warden
-    site: Workspace
-    store: Store
-    packages: PackageCache
-    spool: Spool
-    environments: Environments
-    cloner: Cloner
+    def __init__(self, database: Path) -> None:
+        super().__init__(
+            "this node was master beside another one, and what it committed alone is not in the others' "
+            f"log: move {database.parent} away and start the node again; it joins as a new node, and the "
+            "evaluations that only it knew stay in that folder"
+        )
 
 
 class Server:
@@ -126,7 +119,7 @@ class Server:
             Commit: self.journal.put,
             fx.Load: self.journal.put,
             FetchSnapshot: self._snapshots.fetch,
-            TruncateTail: lambda effect: log.info("%d records leave the log", len(effect.records)),
+            TruncateTail: self._truncated,
             fx.Say: lambda effect: log.info("%s", effect.text),
             fx.Send: lambda effect: self.links.send(effect.node, effect.message),
             fx.Dial: self._dialling.dial,
@@ -275,7 +268,16 @@ class Server:
         if written.packages is not None:
             self.packages.need(written.packages)
 
+    def _truncated(self, effect: TruncateTail) -> None:
+        if not effect.committed:
+            log.info("%d records that were not committed leave the log", len(effect.records))
+            return
+        # Two masters existed, and the other's history stands. Nothing of this one's is thrown away.
+        self.journal.seal()
+        self._journal_failed(PartedError(self.store.path))
+
     def _journal_failed(self, error: Exception) -> None:
+        log.error("%s", error)
         self._failure = str(error)
         self._stopped.set()
 
