@@ -18,8 +18,9 @@ from gevent import signal_handler
 from gevent.event import Event as Flag
 from gevent.queue import Empty, Queue
 
-from node import beginning
+from node import beginning, upkeep
 from node.answers import Answers
+from node.belonging import Belonging
 from node.config import Settings
 from node.core import effects as fx
 from node.core import events as ev
@@ -44,7 +45,7 @@ from node.sessions import Sessions
 from node.snapshots import Snapshots
 from node.sources.git import Cloner
 from node.spool import Spool
-from node.store import Store, StoreError, Written
+from node.store import Store, Written
 from node.tickets import Tickets
 from node.workspace import Workspace
 from proto.handshake import Identity, Role
@@ -53,7 +54,6 @@ from proto.messages import HoldToken, KeepPackages, NotMaster, PackagesKept, Req
 
 log = logging.getLogger("testring.node")
 
-RETAIN_EVERY = 3600.0
 INBOX = 100_000
 """Events waiting for the loop; greenlets that post more wait, which is their back-pressure."""
 
@@ -83,6 +83,7 @@ class Server:
         self.spool = parts.spool
         self._incarnation = int(parts.store.kept("incarnation") or 0) + 1
         parts.store.keep("incarnation", str(self._incarnation))
+        self._belonging = Belonging(parts.store)
         self._inbox: Queue = Queue(maxsize=INBOX)
         self._stopped = Flag()
         self.changed = Flag()
@@ -144,6 +145,7 @@ class Server:
     def _receive(self, reception: Reception) -> None:
         """Who takes what the links tell, beside the core."""
         reception.serve = self.stream
+        reception.on_cluster = self._belonging.meet
         reception.on_up.append(self._notify)
         reception.on_down += [self.tickets.fail_relayed, self._keeping.lost, self._seeds.lost]
         reception.takes = {
@@ -171,6 +173,7 @@ class Server:
         founds = beginning.founds(self.settings, self.store, self._seeds, self._stranger)
         if founds:
             self.store.found(self.node)
+            self._belonging.found()
         self.core = beginning.core(self.settings, self.store, self.node, self.address, self._incarnation)
         self.packages.need(self.store.unfinished_packages())
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -180,7 +183,7 @@ class Server:
             self.control.serve,
             lambda: self.links.serve(self._listener),
             self._seeds.follow,
-            self._retain,
+            lambda: upkeep.run(self.store),
         )
         greenlets = [gevent.spawn(task) for task in tasks]
         role = "master" if founds or self.settings.master else "worker"
@@ -235,18 +238,6 @@ class Server:
         gevent.wait(timeout=0.2)
         self.store.close()
 
-    def _retain(self) -> None:
-        """Now and then drop what the retention settings do not cover any more."""
-        while True:
-            try:
-                dropped = gevent.get_hub().threadpool.apply(self.store.retain, (time.time(),))
-            except StoreError as error:
-                log.warning("retention: %s", error)
-            else:
-                if dropped:
-                    log.info("retention: %d packages are no longer referred to", len(dropped))
-            gevent.sleep(RETAIN_EVERY)
-
     def _ask_to_stop(self) -> None:
         log.info("asked to stop")
         self.post(ev.Stopping())
@@ -259,6 +250,7 @@ class Server:
             role=role,
             node=self.node,
             address=self.address,
+            cluster=self._belonging.cluster,
             epoch=self.core.epoch if hasattr(self, "core") else 0,
             incarnation=str(self._incarnation),
         )

@@ -88,7 +88,7 @@ class ClusterState:
 
     @property
     def others(self) -> tuple[str, ...]:
-        """The other nodes that hold the log, or are about to."""
+        """The other nodes that hold the log."""
         return self._reign.others
 
     def serving(self, now: float) -> bool:

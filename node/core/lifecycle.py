@@ -153,9 +153,10 @@ class Lifecycle:
         work = Work(evaluation, project, began=now)
         work.held = work.key in self.held
         known = self._ledger.audited.get((project.package, fingerprint(work)))
-        work.audited = known is not None
+        # Where ids are known to depend on each other, a split is compared every time.
+        work.audited = known is False
         if known and evaluation.options.collection == "auto":
-            work.mode = "whole"
+            work.mode, work.audited = "whole", True
         if project.listed:
             work.mode = "whole" if project.mode == "whole" else "lazy"
             work.split = work.mode == "lazy"

@@ -57,10 +57,8 @@ class Reign:
 
     @property
     def others(self) -> tuple[str, ...]:
-        """The other nodes that hold the log, or are about to."""
-        offered = self._offered if self.master is not None else ()
-        nodes = dict.fromkeys((*self.replica.voters, *offered))
-        return tuple(node for node in nodes if node != self._node)
+        """The other nodes that hold the log. (Who is next in line is equipped before it is one.)"""
+        return tuple(node for node in self.replica.voters if node != self._node)
 
     @property
     def required(self) -> tuple[str, ...]:

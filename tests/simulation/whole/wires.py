@@ -40,6 +40,8 @@ class End:
     heard: float = 0.0
     last: float = 0.0
     """When the newest message on its way to this end arrives."""
+    early: list[AnyMessage] = field(default_factory=list)
+    """Messages that came before the end was up."""
     stalled: deque[AnyMessage] = field(default_factory=deque)
     """Messages to this end that a cut holds up."""
 
@@ -141,6 +143,9 @@ class Wires:
         peer = wire.other(process.name).process
         event = ev.PeerUp(node=peer.name, address=f"{peer.name}:7000", incarnation=peer.incarnation)
         self._world.tell(process, event)
+        early, end.early = end.early, []
+        for message in early:
+            self._world.later(0.0, lambda it=message: self._deliver(wire, peer.name, end, it))  # type: ignore[misc]
 
     # --- messages ---------------------------------------------------------------------------------
 
@@ -165,7 +170,7 @@ class Wires:
         if self.of(name, sender) is not wire:
             # The other end is not up yet (the handshake's last part is on its way), or is down already.
             if target.process.alive and not target.up and wire.other(name).up and wire in self.all:
-                self._world.later(0.01, lambda: self._deliver(wire, sender, target, message))
+                target.early.append(message)
             return
         target.heard = self._world.now
         self._world.tell(target.process, ev.Received(node=sender, message=message))
