@@ -11,11 +11,15 @@ from collections.abc import Callable
 
 from node.core import effects as fx
 from node.core import records as rec
+from node.core.evaluation import Module
 from node.core.pieces import Piece
 from node.core.settings import SELECT_MOST, CoreSettings
 from node.core.work import Session, Work
 from proto import messages as m
 from proto.messages import TestId
+
+DEADLY = ("crashed", "timeout", "lost")
+"""Verdicts of tests that are not run again for the sake of others."""
 
 
 class Audit:
@@ -84,12 +88,20 @@ class Audit:
             )
         selected: list[TestId] = []
         for name, tests in session.listing.items():
-            module = work.project.module(name)
-            for test in tests:
-                state = module.tests.get(test)
-                if state is not None and state.verdict is None:
-                    selected.append(test)
+            selected += self._to_confirm(work.project.module(name), tests, cut=name in work.cut)
         return selected
+
+    def _to_confirm(self, module: Module, tests: list[TestId], *, cut: bool) -> list[TestId]:
+        """Those without a verdict. If the module was run in parts, those before them as well.
+
+        What a test finds may come from the tests of its module that ran before it, and those ran
+        elsewhere. Their own verdicts stand; those that killed their runner are left out.
+        """
+        waiting = [test for test in tests if test in module.tests and module.tests[test].verdict is None]
+        if not (cut and waiting):
+            return waiting
+        upto = tests[: tests.index(waiting[-1]) + 1]
+        return [test for test in upto if test in module.tests and module.tests[test].verdict not in DEADLY]
 
     def _only_died(self, work: Work, name: str) -> bool:
         """A module whose collection killed its runners has a verdict under its own name; it stands."""

@@ -69,6 +69,8 @@ class Desk:
         session.assignments[assignment.id] = assignment
         self._assignments[assignment.id] = (work, session)
         piece = assignment.piece
+        if piece.module and piece.select:
+            work.cut.add(piece.module)
         tests = f" ({len(piece.select)} tests)" if piece.select else ""
         work.story.append(f"{session.id} is given {assignment.id}: {piece.module or 'a selection'}{tests}")
         self.touch(work)

@@ -95,6 +95,8 @@ class Work:
     """xdist_group -> the session that runs it."""
     collectors: dict[str, AssignmentId] = field(default_factory=dict)
     """Module -> the session that collected it first: its ids are those of the plan."""
+    cut: set[str] = field(default_factory=set)
+    """Modules that were given in parts."""
     strangers: dict[str, int] = field(default_factory=dict)
     """Module -> sessions that were given it and did not know it."""
     expected: dict[str, float] = field(default_factory=dict)

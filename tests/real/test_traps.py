@@ -359,3 +359,29 @@ def listener():
     result = split(cluster, tree)
     assert_same(result, plain(cluster, tree))
     assert result.counts == {"passed": 6}
+
+
+def test_a_module_that_is_cut_depends_on_its_order(cluster, project):
+    """Its tail runs elsewhere, where the first test never ran: confirmed with those before it."""
+    tree = project(
+        {
+            "tests/test_long.py": """
+import threading, pytest
+
+seen = []
+
+def test_first(): seen.append(1)
+
+@pytest.mark.parametrize("number", range(40))
+def test_slow(number): threading.Event().wait(0.15)
+
+def test_last(): assert seen
+""",
+            **many(2, "def test_it(): pass\n"),
+        }
+    )
+    result = split(cluster, tree)
+    assert_same(result, plain(cluster, tree))
+    assert result.counts == {"passed": 44}
+    (last,) = [test for test in result.tests("passed") if test["nodeid"].endswith("test_last")]
+    assert last["split_sensitive"], "it was seen to fail where the module had been cut"
