@@ -16,6 +16,8 @@ from node.core import events as ev
 from node.core import records as rec
 from node.core.cluster import ClusterState
 from node.core.settings import CoreSettings
+from node.core.timing import LAN
+from node.core.voting_events import Commit, Persist, Persisted, found
 from proto import messages as m
 from proto.messages import AnyMessage, AssignmentId, Options, TestId, Verdict
 
@@ -30,8 +32,8 @@ def table(rounds: int) -> str:
     """One row per shape of suite and size of batch."""
     cases = [(modules, tests, batch) for modules, tests in SHAPES for batch in BATCHES]
     ways = {str(case): lambda case=case: Play(*case).rate() for case in cases}
-    found = interleaved(ways, rounds)
-    rows = [[f"{m:,} x {t:,}", str(b), median(found[str((m, t, b))], 0)] for m, t, b in cases]
+    rates = interleaved(ways, rounds)
+    rows = [[f"{m:,} x {t:,}", str(b), median(rates[str((m, t, b))], 0)] for m, t, b in cases]
     return markdown("Core alone", ["modules x tests", "verdicts a message", "verdicts a second"], rows)
 
 
@@ -46,18 +48,31 @@ class Play:
         self._clock = 0.0
         self._accepted = 0
         self._over = False
-        settings = CoreSettings()
+        self._wanted: deque[fx.AnyEffect] = deque()
         self._core = ClusterState(
-            settings, node="m", address="m:7000", slots=0, alone=0, epoch=1, master=True
+            CoreSettings(replicas=0),
+            node="m",
+            address="m:7000",
+            incarnation=1,
+            slots=0,
+            alone=0,
+            saved=found("m"),
+            timing=LAN,
+            now=0.0,
         )
 
     def rate(self) -> float:
         """Verdicts a second."""
         gc.collect()
         started = time.process_time()
-        self._handle(ev.Replayed(records=(), highest=0, at=0.0))
+        self._clock = LAN.suspect
+        self._handle(ev.Tick(at=0.0))
+        assert self._core.is_master
         for number in range(SLOTS):
-            self._say(f"w{number}", m.Join(address=f"w{number}:7000", slots=1))
+            address = f"w{number}:7000"
+            self._handle(ev.PeerUp(node=f"w{number}", address=address, incarnation=1))
+            self._say(f"w{number}", m.Join(address=address, slots=1))
+            self._say(f"w{number}", m.Reported())
         source = rec.Source(name="p", package="0" * 64, size=1)
         options = Options(collection="lazy")
         self._handle(ev.Submitted(ticket=1, request="r", options=options, sources=(source,), name="", at=0.0))
@@ -71,14 +86,25 @@ class Play:
         self._handle(ev.Received(node=node, message=message))
 
     def _handle(self, event: ev.AnyEvent) -> None:
-        self._clock += 1e-5
-        for effect in self._core.handle(event, self._clock):
-            if isinstance(effect, fx.Append):
-                self._accepted += sum(isinstance(record, rec.Attempted) for record in effect.records)
-                self._over = self._over or any(isinstance(record, rec.Ended) for record in effect.records)
-                self._handle(ev.Committed(position=effect.position))
-            elif isinstance(effect, fx.Send):
-                self._worker(effect.node, effect.message)
+        self._clock += 1e-6
+        self._wanted.extend(self._core.handle(event, self._clock))
+        while self._wanted:
+            self._carry_out(self._wanted.popleft())
+
+    def _carry_out(self, effect: fx.AnyEffect) -> None:
+        """The disk and the tables are there at once; the workers answer in their turn."""
+        if isinstance(effect, Persist):
+            for entry in effect.records:
+                record = rec.decode(entry.payload) if entry.payload else None
+                self._accepted += isinstance(record, rec.Attempted)
+                self._over = self._over or isinstance(record, rec.Ended)
+            self._handle(Persisted(number=effect.number))
+        elif isinstance(effect, Commit):
+            self._handle(ev.Committed(position=effect.upto))
+        elif isinstance(effect, fx.Load):
+            self._handle(ev.Replayed(epoch=effect.epoch, records=(), highest=0, at=0.0))
+        elif isinstance(effect, fx.Send):
+            self._worker(effect.node, effect.message)
 
     def _worker(self, node: str, message: AnyMessage) -> None:
         """What a worker and its runner would answer, in order."""

@@ -62,7 +62,10 @@ class Reception:
         )
 
     def peer_said(self, peer: Peer, message: AnyMessage) -> None:
-        """One message of a peer."""
+        """One message of a peer. What an old connection still says after a new one took its place is dropped:
+        it would be taken for what the new one says."""
+        if peer.replaced:
+            return
         take = self.takes.get(type(message))
         if take is not None:
             take(peer, message)
