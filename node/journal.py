@@ -59,10 +59,17 @@ class Journal:
         self._wake = Flag()
         self._idle = Flag()
         self._idle.set()
-        self._closed = False
+        self._closed = self._sealed = False
+
+    def seal(self) -> None:
+        """Write nothing more: not even what is queued."""
+        self._sealed = True
+        self._waiting.clear()
 
     def put(self, effect: Wanted) -> None:
         """Queue one effect; never blocks."""
+        if self._sealed:
+            return
         self._waiting.append(effect)
         self._idle.clear()
         self._wake.set()
@@ -85,8 +92,7 @@ class Journal:
             try:
                 self._turn()
             except Exception as error:  # noqa: BLE001 - whatever the store says ends this node's part
-                log.error("the journal cannot be written: %s", error)
-                self._waiting.clear()
+                self.seal()
                 self._failed(error)
                 break
         self._idle.set()

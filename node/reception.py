@@ -28,8 +28,14 @@ class Reception:
         self.on_up: list[Callable[[], object]] = []
         self.on_down: list[Callable[[str], object]] = []
         """Told the node whose connection is gone."""
+        self.on_cluster: Callable[[str], object] = lambda _cluster: None
+        """Told the cluster that an authenticated node says it belongs to; empty if it belongs to none."""
         self.serve: Callable[[Wire], None]
         """Serves one file stream."""
+
+    def cluster_seen(self, cluster: str) -> None:
+        """Before anything else of a new connection."""
+        self.on_cluster(cluster)
 
     def peer_up(self, peer: Peer) -> None:
         """A control connection is authenticated."""

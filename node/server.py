@@ -10,7 +10,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gevent
@@ -18,14 +18,14 @@ from gevent import signal_handler
 from gevent.event import Event as Flag
 from gevent.queue import Empty, Queue
 
-from node import beginning
+from node import beginning, upkeep
 from node.answers import Answers
+from node.belonging import Belonging
 from node.config import Settings
 from node.core import effects as fx
 from node.core import events as ev
 from node.core.cluster import ClusterState
 from node.core.voting_events import Commit, FetchSnapshot, Persist, TruncateTail
-from node.environment.environments import Environments
 from node.history import History
 from node.identity import NodeIdentity
 from node.intake import Intake
@@ -37,38 +37,31 @@ from node.net.dialling import Dialling
 from node.net.links import Links, listen
 from node.net.seeds import Seeds
 from node.net.wire import Wire
-from node.packages import PackageCache
+from node.parts import Parts
 from node.reception import Reception
-from node.runner.children import Warden
 from node.sessions import Sessions
 from node.snapshots import Snapshots
-from node.sources.git import Cloner
-from node.spool import Spool
-from node.store import Store, StoreError, Written
+from node.store import Written
 from node.tickets import Tickets
-from node.workspace import Workspace
 from proto.handshake import Identity, Role
 from proto.liveness import Timing
 from proto.messages import HoldToken, KeepPackages, NotMaster, PackagesKept, Request, Response
 
 log = logging.getLogger("testring.node")
 
-RETAIN_EVERY = 3600.0
 INBOX = 100_000
 """Events waiting for the loop; greenlets that post more wait, which is their back-pressure."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parts:
-    """What a node is made of beside its connections."""
+class PartedError(Exception):
+    """This node committed what the others do not know; the message says what to do."""
 
-    warden: Warden
-    site: Workspace
-    store: Store
-    packages: PackageCache
-    spool: Spool
-    environments: Environments
-    cloner: Cloner
+    def __init__(self, database: Path) -> None:
+        super().__init__(
+            "this node was master beside another one, and what it committed alone is not in the others' "
+            f"log: move {database.parent} away and start the node again; it joins as a new node, and the "
+            "evaluations that only it knew stay in that folder"
+        )
 
 
 class Server:
@@ -83,6 +76,7 @@ class Server:
         self.spool = parts.spool
         self._incarnation = int(parts.store.kept("incarnation") or 0) + 1
         parts.store.keep("incarnation", str(self._incarnation))
+        self._belonging = Belonging(parts.store)
         self._inbox: Queue = Queue(maxsize=INBOX)
         self._stopped = Flag()
         self.changed = Flag()
@@ -125,7 +119,7 @@ class Server:
             Commit: self.journal.put,
             fx.Load: self.journal.put,
             FetchSnapshot: self._snapshots.fetch,
-            TruncateTail: lambda effect: log.info("%d records leave the log", len(effect.records)),
+            TruncateTail: self._truncated,
             fx.Say: lambda effect: log.info("%s", effect.text),
             fx.Send: lambda effect: self.links.send(effect.node, effect.message),
             fx.Dial: self._dialling.dial,
@@ -144,6 +138,7 @@ class Server:
     def _receive(self, reception: Reception) -> None:
         """Who takes what the links tell, beside the core."""
         reception.serve = self.stream
+        reception.on_cluster = self._belonging.meet
         reception.on_up.append(self._notify)
         reception.on_down += [self.tickets.fail_relayed, self._keeping.lost, self._seeds.lost]
         reception.takes = {
@@ -171,6 +166,7 @@ class Server:
         founds = beginning.founds(self.settings, self.store, self._seeds, self._stranger)
         if founds:
             self.store.found(self.node)
+            self._belonging.found()
         self.core = beginning.core(self.settings, self.store, self.node, self.address, self._incarnation)
         self.packages.need(self.store.unfinished_packages())
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -180,7 +176,7 @@ class Server:
             self.control.serve,
             lambda: self.links.serve(self._listener),
             self._seeds.follow,
-            self._retain,
+            lambda: upkeep.run(self.store),
         )
         greenlets = [gevent.spawn(task) for task in tasks]
         role = "master" if founds or self.settings.master else "worker"
@@ -235,18 +231,6 @@ class Server:
         gevent.wait(timeout=0.2)
         self.store.close()
 
-    def _retain(self) -> None:
-        """Now and then drop what the retention settings do not cover any more."""
-        while True:
-            try:
-                dropped = gevent.get_hub().threadpool.apply(self.store.retain, (time.time(),))
-            except StoreError as error:
-                log.warning("retention: %s", error)
-            else:
-                if dropped:
-                    log.info("retention: %d packages are no longer referred to", len(dropped))
-            gevent.sleep(RETAIN_EVERY)
-
     def _ask_to_stop(self) -> None:
         log.info("asked to stop")
         self.post(ev.Stopping())
@@ -259,6 +243,7 @@ class Server:
             role=role,
             node=self.node,
             address=self.address,
+            cluster=self._belonging.cluster,
             epoch=self.core.epoch if hasattr(self, "core") else 0,
             incarnation=str(self._incarnation),
         )
@@ -283,7 +268,16 @@ class Server:
         if written.packages is not None:
             self.packages.need(written.packages)
 
+    def _truncated(self, effect: TruncateTail) -> None:
+        if not effect.committed:
+            log.info("%d records that were not committed leave the log", len(effect.records))
+            return
+        # Two masters existed, and the other's history stands. Nothing of this one's is thrown away.
+        self.journal.seal()
+        self._journal_failed(PartedError(self.store.path))
+
     def _journal_failed(self, error: Exception) -> None:
+        log.error("%s", error)
         self._failure = str(error)
         self._stopped.set()
 

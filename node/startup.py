@@ -15,8 +15,9 @@ from node.identity import DATABASE, IdentityError, take
 from node.net.control import ControlError
 from node.net.links import ListenError
 from node.packages import PackageCache
+from node.parts import Parts
 from node.runner.children import Warden, WardenLost
-from node.server import Parts, Server
+from node.server import Server
 from node.sources.git import Cloner
 from node.sources.limits import ArchiveLimits, SourceError
 from node.spool import Spool

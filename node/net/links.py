@@ -38,6 +38,7 @@ class ListenError(Exception):
 class LinkEvents(Protocol):
     """What the owner of the links is told."""
 
+    def cluster_seen(self, cluster: str) -> None: ...
     def peer_up(self, peer: Peer) -> None: ...
     def peer_said(self, peer: Peer, message: AnyMessage) -> None: ...
     def peer_down(self, peer: Peer, evidence: bool, reason: str) -> None: ...
@@ -158,7 +159,11 @@ class Links:
             sock, initiator=initiator, local=self._identity(role), secret=self._secret, timing=self._timing
         )
         try:
-            wire.handshake()
+            peer = wire.handshake()
+            self._events.cluster_seen(peer.cluster)
+            own = self._identity(role).cluster
+            if own and peer.cluster and own != peer.cluster:
+                raise ProtocolError(f"node {peer.node} belongs to another cluster than this one")
         except BaseException:
             wire.close()
             raise

@@ -1,0 +1,28 @@
+"""Now and then: drop what the retention settings do not cover any more."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import gevent
+
+from node.store import Store, StoreError
+
+log = logging.getLogger("testring.node")
+
+EVERY = 3600.0
+"""Seconds between two looks."""
+
+
+def run(store: Store) -> None:
+    """Look until the greenlet is killed."""
+    while True:
+        try:
+            dropped = gevent.get_hub().threadpool.apply(store.retain, (time.time(),))
+        except StoreError as error:
+            log.warning("retention: %s", error)
+        else:
+            if dropped:
+                log.info("retention: %d packages are no longer referred to", len(dropped))
+        gevent.sleep(EVERY)
