@@ -6,7 +6,16 @@ import argparse
 import platform
 import sys
 
-from bench import core_events, durability, requests_per_second, stalls, streams, suites, takeover
+from bench import (
+    core_events,
+    durability,
+    requests_per_second,
+    simulation,
+    stalls,
+    streams,
+    suites,
+    takeover,
+)
 from bench.rounds import load
 
 PARTS = {
@@ -17,6 +26,7 @@ PARTS = {
     "takeover": takeover.table,
     "stalls": stalls.table,
     "core": core_events.table,
+    "simulation": simulation.table,
 }
 
 

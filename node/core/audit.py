@@ -34,6 +34,8 @@ class Audit:
     ) -> list[fx.AnyEffect]:
         """The next step, if there is one."""
         sessions = work.of("audit")
+        if work.queue and len(sessions) == len(work.sessions):
+            return [self._give_way(session) for session in sessions if session.opened and not session.closing]
         if work.pieces_left or not work.split:
             return []
         if work.audit_deadline is None:
@@ -55,6 +57,11 @@ class Audit:
             work.audited = True
             effects.append(fx.Send(node=session.node, message=m.CloseSession(session=session.id)))
         return effects
+
+    def _give_way(self, session: Session) -> fx.AnyEffect:
+        """Something is to be run again and no slot was free for it: the audit may have the last one."""
+        session.closing = True
+        return fx.Send(node=session.node, message=m.CloseSession(session=session.id))
 
     def _compare(self, work: Work, session: Session) -> list[TestId]:
         """Replan what differs; the tests to run, in the whole collection's order."""

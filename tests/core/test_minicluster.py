@@ -287,3 +287,21 @@ def test_the_network_names_only_connected_nodes() -> None:
     made.settle()
     ticket = made.ask(m.GetNetwork())
     assert made.answers[ticket].body == {"m:7000": ["w0:7000"], "w0:7000": ["m:7000"]}
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_audit_gives_its_slot_to_what_must_run_again(seed: int) -> None:
+    made = cluster(2, seed=seed)
+    given = suite("a: " + "pass " * 30)
+    made.submit(given, collection="lazy")
+    made.run(lambda: len(made.ran) >= 10)
+
+    def auditors() -> list[str]:
+        opened = [(to, one) for _, to, one in made.messages if isinstance(one, m.OpenSession)]
+        return [to for to, one in opened if one.purpose == "audit"]
+
+    made.run(auditors, 20)  # type: ignore[arg-type]
+    auditor = auditors()[0]
+    made.kill("w1" if auditor == "w0" else "w0")
+    made.run(seconds=200)
+    assert made.log.outcomes(1) == given.expected()
