@@ -211,13 +211,15 @@ class Reign:
 
     def died(self, node: str, incarnation: int) -> None:
         """Evidence of a death; of a later process of the node nothing is known by it."""
-        if self._decides(node, incarnation):
-            self._emit(self.master.admission.bury(node, "dead"))  # type: ignore[union-attr]
+        master = self._judge(node, incarnation)
+        if master is not None:
+            self._emit(master.admission.bury(node, "dead"))
 
     def silent(self, node: str, incarnation: int, now: float) -> None:
         """Others have not heard a node; work is dealt elsewhere if this one has not either."""
-        if self._decides(node, incarnation) and not self._around.hears(node, now):
-            self._emit(self.master.admission.bury(node, "silent"))  # type: ignore[union-attr]
+        master = self._judge(node, incarnation)
+        if master is not None and not self._around.hears(node, now):
+            self._emit(master.admission.bury(node, "silent"))
 
     def left(self, node: str) -> None:
         """A node has left in order."""
@@ -232,9 +234,12 @@ class Reign:
             if self._around.is_dead(node) or self.replica.believes_dead(node):
                 self._emit(master.admission.bury(node, "dead"))
 
-    def _decides(self, node: str, incarnation: int) -> bool:
+    def _judge(self, node: str, incarnation: int) -> Master | None:
+        """The master's side, if it may decide about this process of the node."""
         master = self.master
-        return master is not None and not master.isolated and master.roster.incarnation(node) <= incarnation
+        if master is None or master.isolated or master.roster.incarnation(node) > incarnation:
+            return None
+        return master
 
     def _say(self, text: str) -> None:
         self._emit([fx.Say(text=text)])
