@@ -17,18 +17,17 @@ import os
 import shutil
 import string
 import tempfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import gevent
 
+from node import uids
 from node.runner.children import Finished, Job
 from node.sources.limits import SourceError, disk_error
 from node.treecopy import copy_tree
 
-UIDS_PER_NODE = 64
 MAX_SLOTS = 62
 """The last two uids of a node's 64 fetch and build."""
 SOCKET_ROOM = 50
@@ -79,7 +78,7 @@ class Workspace:
         self.clones = self.top / "git"
         self.build = self.top / "build"
         self._numbers = itertools.count()
-        self._first_uid = 20_000 + (zlib.crc32(node_id.encode()) % 500) * UIDS_PER_NODE
+        self._first_uid = uids.claim(node_id) if root else uids.preferred(node_id)
 
     def uid(self, slot: int) -> int | None:
         """The uid tests of this slot run under; None when the node is not root.

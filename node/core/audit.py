@@ -43,6 +43,8 @@ class Audit:
             work.audit_deadline = now + max(self._settings.confirm_floor, ran * self._settings.confirm_share)
         if now >= work.audit_deadline and not work.gave_up:
             work.gave_up = "confirming took longer than its share of the run"
+            for session in sessions:
+                session.closing = True  # so that it is said again if it is lost on the way
             return [fx.Send(node=s.node, message=m.CloseSession(session=s.id, kill=True)) for s in sessions]
         effects: list[fx.AnyEffect] = []
         for session in sessions:

@@ -121,8 +121,10 @@ class Worker:
         for session in list(self.sessions.values()):
             again: list[AnyMessage] = [*session.listings]
             again += [session.opened] if session.opened is not None else []
-            for run in session.runs.values():
+            for key, run in list(session.runs.items()):
                 again += run.again()
+                if run.done is not None and not run.batches:
+                    self._drop(session, key)
             if session.ended is not None:
                 again.append(session.ended)
                 # Said for the last time, unless something of it still waits for an answer.
@@ -196,6 +198,9 @@ class Worker:
             return
         while run.batches and run.batches[0].first + len(run.batches[0].verdicts) <= message.upto:
             run.batches.popleft()
+        if not self.welcome:
+            # It may come after the report: what is over now was reported, and is said again first.
+            return
         if run.done is not None and not run.batches:
             self._drop(session, message.assignment)
         if session.over:
