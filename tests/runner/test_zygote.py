@@ -36,7 +36,15 @@ def python(pythons: dict[str, Path]) -> Path:
 def zygotes(warden: Warden) -> list[int]:
     """Pids of the warden's zygotes (not of their forks)."""
     children = Path(f"/proc/{warden.pid}/task/{warden.pid}/children").read_text().split()
-    return [int(pid) for pid in children if b"zygote.py" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [int(pid) for pid in children if b"zygote.py" in _command_line(pid)]
+
+
+def _command_line(pid: str) -> bytes:
+    """Empty if the process has ended since its pid was read."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def eventually(holds: Callable[[], object], what: str, seconds: float = 20.0) -> None:
