@@ -185,8 +185,9 @@ class Progress:
             for number, verdict in enumerate(message.verdicts, message.first):
                 if number >= assignment.next:
                     if not self._take(work, session, assignment, address, verdict, at):
-                        superseded.append(number)
+                        assignment.superseded.add(number)
                     assignment.next = number + 1
+            superseded += [number for number in range(message.first, upto) if number in assignment.superseded]
             if before is not None and before > 1 and (assignment.left or 0) <= 1:
                 self._desk.touch(work)  # its session is about to run dry
         self._answer(node, m.Answered(assignment=message.assignment, upto=upto, superseded=tuple(superseded)))

@@ -26,6 +26,8 @@ class Assignment:
     piece: Piece
     next: int = 0
     """The number the next verdict has."""
+    superseded: set[int] = field(default_factory=set)
+    """Numbers of verdicts that came too late: sent again, they are answered as before."""
     left: int | None = None
     """Tests without a verdict; None until the module was collected."""
     running: TestId | None = None

@@ -99,7 +99,8 @@ def trouble(made: MiniCluster, chance: random.Random) -> None:
         made.tell_node(chance.choice(names), ev.Stopping())
 
 
-@pytest.mark.parametrize("seed", range(60))
+# 1158: a superseded verdict whose answer is lost with its connection, and which is sent again.
+@pytest.mark.parametrize("seed", [*range(60), 1158])
 def test_random_suites_under_faults(seed: int) -> None:
     chance = random.Random(seed)
     made = MiniCluster(seed)
