@@ -111,11 +111,8 @@ class ClusterState:
 
     def next_deadline(self) -> float | None:
         """When to come back with a ``Tick`` at the latest, on the clock of ``now``."""
-        deadlines = (
-            self._reign.next_deadline(),
-            self._around.next_deadline(),
-            self._worker.drain_deadline,
-        )
+        own = self._worker.drain_deadline
+        deadlines = (self._reign.next_deadline(), self._around.next_deadline(), own)
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     # --- the entrance -----------------------------------------------------------------------------
@@ -127,14 +124,16 @@ class ClusterState:
         self._now = now
         self._on(event)
         out: list[fx.AnyEffect] = []
-        while True:
+        told = True
+        while told:
+            # What goes out changes nothing here; only what this node tells itself is followed up again.
             self._follow_up()
-            if not self._todo:
-                break
+            told = False
             while self._todo:
                 effect = self._todo.popleft()
                 if isinstance(effect, fx.Send) and effect.node == self._node:
                     self._said(self._node, effect.message)
+                    told = True
                 else:
                     out.append(effect)
         return out

@@ -30,6 +30,8 @@ class Roster:
     def __init__(self, node: str, members: Iterable[Joined] = ()) -> None:
         self.node = node
         self._members: dict[str, Member] = {}
+        self._all: tuple[Member, ...] | None = None
+        """The members as they are told, until one changes: they are asked for after every event."""
         self.awaited: set[str] = set()
         """Members of a former reign that have not reported to this master yet: nothing is dealt to them."""
         self._away: set[str] = set()
@@ -40,15 +42,21 @@ class Roster:
     def join(self, joined: Joined) -> None:
         """A node is a member from now on, or is one with other words."""
         before = self._members.get(joined.node)
-        self._members[joined.node] = Member(
-            node=joined.node,
-            address=joined.address,
-            slots=joined.slots,
-            alone=joined.alone,
-            isolation=joined.isolation,
-            incarnation=joined.incarnation,
-            neighbours=before.neighbours if before is not None else (),
+        self._put(
+            Member(
+                node=joined.node,
+                address=joined.address,
+                slots=joined.slots,
+                alone=joined.alone,
+                isolation=joined.isolation,
+                incarnation=joined.incarnation,
+                neighbours=before.neighbours if before is not None else (),
+            )
         )
+
+    def _put(self, member: Member) -> None:
+        self._members[member.node] = member
+        self._all = None
 
     def knows(self, joined: Joined) -> bool:
         """Whether the roster says the same of this node already."""
@@ -62,6 +70,7 @@ class Roster:
         """A node is gone; whether it was a member."""
         self.awaited.discard(node)
         self._away.discard(node)
+        self._all = None
         return self._members.pop(node, None) is not None
 
     def incarnation(self, node: str) -> int:
@@ -89,12 +98,12 @@ class Roster:
 
     def drain(self, node: str) -> None:
         """A node takes no more work."""
-        self._members[node] = msgspec.structs.replace(self._members[node], draining=True)
+        self._put(msgspec.structs.replace(self._members[node], draining=True))
 
     def neighbours(self, node: str, addresses: tuple[str, ...]) -> None:
         """What a node says it is connected to."""
         if node in self._members:
-            self._members[node] = msgspec.structs.replace(self._members[node], neighbours=addresses)
+            self._put(msgspec.structs.replace(self._members[node], neighbours=addresses))
 
     def find(self, name: str) -> str | None:
         """The node with this id or address."""
@@ -130,7 +139,9 @@ class Roster:
 
     def message(self, epoch: int, voters: tuple[str, ...]) -> Members:
         """The roster as it is told to every member."""
-        return Members(epoch=epoch, members=tuple(self._members.values()), voters=voters)
+        if self._all is None:
+            self._all = tuple(self._members.values())
+        return Members(epoch=epoch, members=self._all, voters=voters)
 
     def nodes(self) -> list[str]:
         """Ids of the members, by join."""

@@ -43,6 +43,7 @@ class Neighbourhood:
         self._contacts = Contacts(node, timing)
         self._incarnations: dict[str, int] = {}
         self._seated: tuple[tuple[re.Neighbour, ...], tuple[str, ...]] = ((), ())
+        self._looked_at: tuple[tuple[Member, ...], tuple[str, ...]] | None = None
 
     # --- what may be asked ------------------------------------------------------------------------
 
@@ -85,6 +86,7 @@ class Neighbourhood:
     def up(self, event: ev.PeerUp, now: float) -> None:
         """A connection is there, whoever dialled."""
         self._incarnations[event.node] = event.incarnation
+        self._looked_at = None
         self._contacts.up(event.node, event.address, event.incarnation)
         self._turn(re.Heard(node=event.node, incarnation=event.incarnation), now)
 
@@ -92,6 +94,7 @@ class Neighbourhood:
         """A connection is gone; False if the node is connected anew already."""
         if not self._contacts.down(event.node, event.incarnation):
             return False
+        self._looked_at = None
         if event.replaced:
             # Nobody need be looked for; two nodes that redialled now would replace each other for ever.
             return True
@@ -120,8 +123,14 @@ class Neighbourhood:
         if deadline is not None and now >= deadline:
             self._turn(re.Tick(), now)
 
-    def seat(self, members: Iterable[Member], voters: tuple[str, ...], now: float) -> None:
-        """The roster in order of join. A voter that is no member is watched all the same."""
+    def seat(self, members: tuple[Member, ...], voters: tuple[str, ...], now: float) -> None:
+        """The roster in order of join. A voter that is no member is watched all the same.
+
+        Asked after every event, so a roster that is the very one of before is not looked through.
+        """
+        if self._looked_at is not None and members is self._looked_at[0] and voters == self._looked_at[1]:
+            return
+        self._looked_at = (members, voters)
         seats: dict[str, int] = {}
         for member in members:
             self._contacts.learn(member.node, member.address)
