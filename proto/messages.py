@@ -550,6 +550,9 @@ AnyMessage: TypeAlias = (
     | voting.RingPong
     | voting.SilenceQuestion
     | voting.SilenceOpinion
+    | voting.OfferHistory
+    | voting.WantHistory
+    | voting.History
 )
 
 _encoder = msgspec.msgpack.Encoder()

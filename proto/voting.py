@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
-from proto.words import Count, Message, Name
+from proto.words import Count, Message, Name, Sha256
 
 
 class Epoch(Struct, frozen=True, array_like=True, order=True):
@@ -168,6 +168,38 @@ class SilenceOpinion(Message, frozen=True, kw_only=True):
 
     node: Name
     heard: bool
+
+
+class OfferHistory(Message, frozen=True, kw_only=True):
+    """A node that was master beside another one, to the master, after its ``Welcome``: this is how far I
+    had come with this evaluation. The next one is offered when ``WantHistory`` settles this one."""
+
+    history: Name
+    """Which of this node's histories; the evaluation and this name it for ever."""
+    evaluation: Count
+    ended: Epoch = NO_EPOCH
+    """The epoch in which it was ended there; ``NO_EPOCH``: it was not."""
+    packages: dict[Sha256, Count] = {}
+    """Hash -> size in bytes, of its projects that had not ended."""
+
+
+class WantHistory(Message, frozen=True, kw_only=True):
+    """Master to the offering node: send this part; or (``settled``) the offer is dealt with for good."""
+
+    history: Name
+    evaluation: Count
+    part: Count = 0
+    settled: bool = False
+
+
+class History(Message, frozen=True, kw_only=True):
+    """The answer: some of the evaluation's records, in order; ``body`` is as opaque as a payload."""
+
+    history: Name
+    evaluation: Count
+    part: Count
+    last: bool
+    body: bytes
 
 
 VotingMessage: TypeAlias = (

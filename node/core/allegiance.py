@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from node.core import effects as fx
+from node.core import events as ev
 from node.core.neighbourhood import Neighbourhood
+from node.core.returning import Returning
 from node.core.settings import CoreSettings
 from node.core.worker import Worker
 from proto import messages as m
-from proto.voting import NO_EPOCH, Epoch
+from proto.voting import NO_EPOCH, Epoch, WantHistory
 
 Emit = Callable[[Iterable[fx.AnyEffect]], None]
 
@@ -41,6 +43,7 @@ class Allegiance:
         self._around = around
         self._emit = emit
         self.worker = Worker(settings, node)
+        self._returning = Returning()
         self.members = members
         """As the followed master last told it."""
         self.followed = NO_EPOCH
@@ -112,6 +115,29 @@ class Allegiance:
             self._told = addresses
             neighbours = m.Neighbours(addresses=addresses)
             self._emit([fx.Send(node=self.worker.master, message=neighbours)])
+
+    # --- the master's word, and a history of one's own --------------------------------------------
+
+    def receive(self, message: m.AnyMessage) -> None:
+        """A message of the followed master."""
+        if isinstance(message, WantHistory):
+            self._emit(self._returning.wanted(message, self._welcomed_by))
+            return
+        self._emit(self.worker.receive(message))
+        if isinstance(message, m.Welcome):
+            self._emit(self._returning.offer(self._welcomed_by))
+
+    def parted(self) -> None:
+        """What this node had committed is not the cluster's: what it ran for that is over."""
+        self._emit(self.worker.abandon())
+
+    def aside(self, event: ev.Parted | ev.HistoryRead) -> None:
+        """What the shell says of the histories that are kept aside."""
+        self._emit(self._returning.take(event, self._welcomed_by))
+
+    @property
+    def _welcomed_by(self) -> str:
+        return self.worker.master if self.worker.welcome else ""
 
     # --- leaving ----------------------------------------------------------------------------------
 

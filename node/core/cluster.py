@@ -63,8 +63,9 @@ class ClusterState:
         roster = Roster(node, members).message(0, self._replica.voters)
         self._allegiance = Allegiance(settings, node, address, slots, alone, roster, self._around, emit)
         self._worker = self._allegiance.worker
-        deposed = self._allegiance.deposed
-        self._reign = Reign(settings, node, self._replica, self._around, saved.base_voters, emit, deposed)
+        self._reign = Reign(
+            settings, node, self._replica, self._around, saved.base_voters, emit, self._allegiance
+        )
         self._stopped = False
 
     # --- what the shell may ask -------------------------------------------------------------------
@@ -161,6 +162,8 @@ class ClusterState:
                     self._allegiance.join(self._node)
             case ev.Stopping():
                 self._stop()
+            case ev.Parted() | ev.HistoryRead():
+                self._allegiance.aside(event)
             case _:
                 self._reign.take(event, self._now)
 
@@ -238,7 +241,7 @@ class ClusterState:
             self._stop()
         elif isinstance(message, TO_WORKER):
             if node == self._worker.master:
-                self._todo.extend(self._worker.receive(message))
+                self._allegiance.receive(message)
         elif master is not None:
             self._todo.extend(master.receive(node, message, incarnation, self._now))
         elif isinstance(message, m.Join) and self.master:

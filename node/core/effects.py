@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from node.core.voting_events import Commit, FetchSnapshot, Persist, TruncateTail
 from proto.messages import AnyMessage, AssignmentId, OpenSession, Options, Run
-from proto.voting import Epoch
+from proto.voting import Epoch, OfferHistory
 
 
 class Effect(Struct, frozen=True, kw_only=True):
@@ -46,6 +46,30 @@ class Equip(Effect, frozen=True, kw_only=True):
     node: str
     packages: dict[str, int]
     """Hash -> size in bytes."""
+    source: str = ""
+    """``node`` is this one: the node to fetch them from."""
+
+
+class Compare(Effect, frozen=True, kw_only=True):
+    """Look up what the tables know of the evaluation that ``node`` offers; ends with ``Compared``."""
+
+    node: str
+    offer: OfferHistory
+
+
+class ReadHistory(Effect, frozen=True, kw_only=True):
+    """Read a part of one of the histories that were ``Parted``; ends with ``HistoryRead``."""
+
+    history: str
+    evaluation: int
+    part: int
+
+
+class DropHistory(Effect, frozen=True, kw_only=True):
+    """The cluster has this evaluation's history: it need not be kept aside any more."""
+
+    history: str
+    evaluation: int
 
 
 class Send(Effect, frozen=True, kw_only=True):
@@ -143,6 +167,9 @@ AnyEffect: TypeAlias = (
     | Say
     | Dial
     | Equip
+    | Compare
+    | ReadHistory
+    | DropHistory
     | Send
     | Answer
     | Clone

@@ -14,6 +14,8 @@ from proto.messages import AssignmentId, Options, Outcome, TestId
 
 REQUESTS_KEPT = 10_000
 """Request ids of evaluations that ended and are remembered here."""
+ELSEWHERE = rec.Accepted | rec.Attempted | rec.Merged | rec.Audited | rec.Joined | rec.Departed
+"""Records that are not about a project as a whole, or are taken in before it comes to that."""
 FAILURES = frozenset({"failed", "error", "timeout", "crashed"})
 """Outcomes that pytest would stop at under ``-x``."""
 
@@ -185,6 +187,8 @@ class Ledger:
         """Request id -> evaluation, of those that are unfinished or ended lately: the same request may
         be on its way twice, and the shell looked for it before it was."""
         self._over: deque[str] = deque()
+        self._merging: dict[tuple[int, str, str], list[bytes]] = {}
+        """Parts of histories that are to take the place of what is known here."""
         self.version = 0
         """Changes with every record about an evaluation or a project as a whole."""
         self.audited: dict[tuple[str, str], bool] = {}
@@ -204,8 +208,11 @@ class Ledger:
             self.evaluations[record.evaluation] = Evaluation(
                 record.evaluation, record.request, record.options, projects, record.at, record.token
             )
-            self.requests[record.request] = record.evaluation
+            self.requests.setdefault(record.request, record.evaluation)
             self.version += 1
+        elif isinstance(record, rec.Merged):
+            if record.stands == "returned":
+                self._merged(record)
         elif record.evaluation in self.evaluations:
             self._apply(self.evaluations[record.evaluation], record)
 
@@ -219,6 +226,21 @@ class Ledger:
             evaluation.failures += seen is None or seen.provisional is None
         module.outcome(record.test, record.outcome, final=record.final, assignment=record.assignment)
 
+    def _merged(self, record: rec.Merged) -> None:
+        """With the last part the other history takes the place of what is known of the evaluation."""
+        key = (record.evaluation, record.node, record.history)
+        if not record.part:
+            self._merging[key] = []
+        parts = self._merging.setdefault(key, [])
+        parts.append(record.body)
+        if record.last:
+            del self._merging[key]
+            self.evaluations.pop(record.evaluation, None)
+            self.version += 1
+            for body in parts:
+                for _, past in rec.decode_past(body):
+                    self.apply(past)
+
     def _apply(self, evaluation: Evaluation, record: rec.AnyRecord) -> None:
         self.version += not isinstance(record, rec.Listed | rec.Planned | rec.Settled | rec.Interrupted)
         if isinstance(record, rec.Began):
@@ -230,7 +252,7 @@ class Ledger:
             self._over.append(evaluation.request)
             if len(self._over) > REQUESTS_KEPT:
                 self.requests.pop(self._over.popleft(), None)
-        elif not isinstance(record, rec.Accepted | rec.Attempted | rec.Audited | rec.Joined | rec.Departed):
+        elif not isinstance(record, ELSEWHERE):
             _apply_to_project(evaluation.projects[record.project], record)
 
 

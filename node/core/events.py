@@ -14,7 +14,7 @@ from msgspec import Struct
 from node.core.records import AnyRecord, Joined, Source
 from node.core.voting_events import Compacted, Persisted, SnapshotFetched
 from proto.messages import AnyMessage, AssignmentId, Options, Query
-from proto.voting import Epoch
+from proto.voting import Epoch, OfferHistory
 
 
 class Event(Struct, frozen=True, kw_only=True):
@@ -143,6 +143,35 @@ class Committed(Event, frozen=True, kw_only=True):
     position: int
 
 
+class Compared(Event, frozen=True, kw_only=True):
+    """The end of a ``Compare``: what the tables know of the evaluation."""
+
+    node: str
+    history: str
+    evaluation: int
+    known: bool
+    ended: Epoch | None = None
+    """The epoch in which it was ended, if it is over."""
+    settled: bool = False
+    """This offer was dealt with before."""
+
+
+class Parted(Event, frozen=True, kw_only=True):
+    """Histories of this node that are not the cluster's wait here to be merged; all of them, in order."""
+
+    offers: tuple[OfferHistory, ...]
+
+
+class HistoryRead(Event, frozen=True, kw_only=True):
+    """The end of a ``ReadHistory``."""
+
+    history: str
+    evaluation: int
+    part: int
+    last: bool
+    body: bytes
+
+
 class SessionSaid(Event, frozen=True, kw_only=True):
     """Worker side: a local session has a message for the master (``SessionOpened``, ``Listing``,
     ``Collected``, ``Started``, ``Verdicts`` with ``first`` unset, ``Done``, ``HandedBack``)."""
@@ -169,6 +198,9 @@ AnyEvent: TypeAlias = (
     | Equipped
     | Recalled
     | Committed
+    | Compared
+    | Parted
+    | HistoryRead
     | SessionSaid
     | Stopping
     | Persisted

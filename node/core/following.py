@@ -19,7 +19,8 @@ from proto.voting import (
 class Following:
     """Agreement with one master's log within one epoch."""
 
-    def __init__(self, journal: Journal, witness: Witness, now: float, limit: float) -> None:
+    def __init__(self, node: str, journal: Journal, witness: Witness, now: float, limit: float) -> None:
+        self._node = node
         self._journal = journal
         self._witness = witness
         self._limit = limit
@@ -87,7 +88,7 @@ class Following:
         """Take the records. None: they fit; else the highest position that may still match."""
         journal, log, previous = self._journal, self._journal.log, message.previous
         if log.base.epoch != message.epoch and log.base.position > message.last:
-            journal.reset()
+            journal.part()
         if previous.position > log.last.position:
             return log.last.position
         if previous.position < log.base.position:
@@ -95,12 +96,15 @@ class Following:
         if log.epoch_at(previous.position) != previous.epoch:
             if previous.position > log.base.position:
                 return log.before_epoch_at(previous.position)
-            journal.reset()
+            journal.part()
             if previous != EMPTY:
                 return 0
         for index, record in enumerate(message.records):
             if log.epoch_at(record.position) == record.epoch:
                 continue
+            if record.position <= journal.commit:
+                journal.part(record.position)
+                return 0
             if record.position <= log.last.position:
                 journal.truncate(record.position)
             for new in message.records[index:]:
@@ -114,7 +118,7 @@ class Following:
         """Whether the snapshot has something that this log lacks."""
         log = self._journal.log
         if log.base.epoch != message.epoch and log.base.position > message.last:
-            self._journal.reset()
+            self._journal.part()
         if log.epoch_at(message.upto.position) == message.upto.epoch:
             self.matched = max(self.matched, message.upto.position)
             return False
@@ -125,7 +129,10 @@ class Following:
         journal, log = self._journal, self._journal.log
         if upto.position < log.base.position or log.epoch_at(upto.position) == upto.epoch:
             return False
-        journal.install(upto, voters, lost_committed=journal.commit >= upto.position)
+        # The only voter of its own last set gave nobody its vote: what it committed is in no other log.
+        if journal.commit >= upto.position or log.voters == (self._node,):
+            journal.part()
+        journal.install(upto, voters)
         self.matched = max(self.matched, upto.position)
         return True
 

@@ -6,7 +6,7 @@ voters has its packages, and a node is offered as a voter when it has all that a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 
 from node.core import effects as fx
 from node.core import events as ev
@@ -25,6 +25,8 @@ class Holders:
         self._roster = roster
         self._has: dict[str, set[str]] = {}
         self._under_way: set[str] = set()
+        self._expected: dict[str, int] = {}
+        """Packages of evaluations that are about to be merged: hash -> size in bytes."""
         self._changed = True
         self.voters: tuple[str, ...] = (node,)
         self.committed: tuple[str, ...] = (node,)
@@ -50,6 +52,25 @@ class Holders:
             self._has.setdefault(node, set()).update(packages)
         have = {self._node, *holders} if packages else set(self.voters)
         return 2 * sum(voter in have for voter in self.voters) > len(self.voters)
+
+    def expect(self, packages: Mapping[str, int], holder: str) -> None:
+        """This node has them, from ``holder``: others that hold the log are to have them as well."""
+        self._expected.update(packages)
+        self._has.setdefault(holder, set()).update(packages)
+        self._changed = True
+
+    def expected(self, packages: Mapping[str, int]) -> bool:
+        """Whether this node has them, and so has a majority of the voters."""
+        names = packages.keys()
+        if not names <= self._expected.keys():
+            return False
+        has = [node == self._node or names <= self._has.get(node, set()) for node in self.voters]
+        return 2 * sum(has) > len(self.voters)
+
+    def unexpect(self, packages: Mapping[str, int]) -> None:
+        """The evaluation is in the ledger, or will not be."""
+        for package in packages:
+            self._expected.pop(package, None)
 
     def forget(self, node: str) -> None:
         """A member is gone."""
@@ -97,7 +118,7 @@ class Holders:
         return [node for node in (*self.voters, *line[: 2 * self._settings.replicas]) if node != self._node]
 
     def _unfinished(self) -> dict[str, int]:
-        return {
+        return self._expected | {
             project.package: project.size
             for evaluation in self._ledger.evaluations.values()
             for project in evaluation.projects

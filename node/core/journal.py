@@ -67,19 +67,14 @@ class Journal:
         self._remember = self.commit > self.remembered
 
     def truncate(self, first: int) -> None:
-        """Drop ``first`` and all after it; says so with ``TruncateTail`` before the ``Persist``."""
-        committed = first <= self.commit
+        """Drop ``first`` and all after it, none of it committed; says so before the ``Persist``."""
         dropped = self.log.truncate(first)
-        self._early.append(TruncateTail(truncate_from=first, records=dropped, committed=committed))
+        self._early.append(TruncateTail(truncate_from=first, records=dropped, committed=False))
         self._clip(first - 1)
         self._truncate = first
 
-    def install(self, upto: Mark, voters: VoterSet, *, lost_committed: bool) -> None:
+    def install(self, upto: Mark, voters: VoterSet) -> None:
         """Replace everything by the snapshot at ``upto`` (``EMPTY``: by nothing)."""
-        if lost_committed:
-            first = self.log.base.position + 1
-            dropped = self.log.slice(first, self.log.last.position)
-            self._early.append(TruncateTail(truncate_from=1, records=dropped, committed=True))
         self.log.reset(upto, voters)
         self._snapshot = (upto, voters)
         self.commit = upto.position
@@ -89,9 +84,12 @@ class Journal:
         self._records.clear()
         self._truncate = None
 
-    def reset(self) -> None:
-        """Forget everything: another history won (two voters, a forged close)."""
-        self.install(EMPTY, (), lost_committed=True)
+    def part(self, first: int = 1) -> None:
+        """Another history won (two voters, a forged close): begin again with nothing, and hand over what was
+        committed here. The two have nothing in common from ``first`` on, at the latest."""
+        dropped = self.log.slice(first, self.log.last.position)
+        self._early.append(TruncateTail(truncate_from=first, records=dropped, committed=True))
+        self.install(EMPTY, ())
 
     def _clip(self, last: int) -> None:
         self.durable = min(self.durable, last)

@@ -13,20 +13,28 @@ from node.core.settings import CoreSettings
 from node.core.work import Work
 from proto import messages as m
 from proto.messages import Outcome
+from proto.voting import Epoch
 
 
 class Lifecycle:
     """Moves evaluations on.
 
     Args:
+        epoch: of this reign.
         ledger: what is known.
         record: makes a record part of the state and of the log.
     """
 
     def __init__(
-        self, settings: CoreSettings, ledger: Ledger, desk: Desk, record: Callable[[rec.AnyRecord], None]
+        self,
+        settings: CoreSettings,
+        epoch: Epoch,
+        ledger: Ledger,
+        desk: Desk,
+        record: Callable[[rec.AnyRecord], None],
     ) -> None:
         self._settings = settings
+        self._epoch = epoch
         self._ledger = ledger
         self._record = record
         self._cloning: set[tuple[int, int]] = set()
@@ -70,6 +78,13 @@ class Lifecycle:
                 work = self.adopted(evaluation, evaluation.projects[index], now)
                 work.held = False
                 work.refill()
+
+    def forget(self, evaluation: int) -> None:
+        """Another history of it stands: nothing that was under way for it counts."""
+        self.cancelling.discard(evaluation)
+        self.cut_short.pop(evaluation, None)
+        self.held = {key for key in self.held if key[0] != evaluation}
+        self._cloning = {key for key in self._cloning if key[0] != evaluation}
 
     # --- its way ----------------------------------------------------------------------------------
 
@@ -217,11 +232,7 @@ class Lifecycle:
         elif all(project.state for project in evaluation.projects):
             ran = any(project.state == "finished" for project in evaluation.projects)
             detail = self.cut_short.pop(evaluation.id, "") if ran else "no project could be run"
-            self._record(
-                rec.Ended(
-                    evaluation=evaluation.id, state="finished" if ran else "failed", at=at, detail=detail
-                )
-            )
+            self._over(evaluation, "finished" if ran else "failed", at, detail)
 
     def _stop(self, evaluation: Evaluation, at: float, detail: str) -> None:
         for project in evaluation.projects:
@@ -231,7 +242,11 @@ class Lifecycle:
                     rec.ProjectEnded(evaluation=evaluation.id, project=project.index, state="cancelled")
                 )
         self.cancelling.discard(evaluation.id)
-        self._record(rec.Ended(evaluation=evaluation.id, state="cancelled", at=at, detail=detail))
+        self._over(evaluation, "cancelled", at, detail)
+
+    def _over(self, evaluation: Evaluation, state: rec.Final, at: float, detail: str) -> None:
+        ended = rec.Ended(evaluation=evaluation.id, state=state, at=at, detail=detail, epoch=self._epoch)
+        self._record(ended)
 
     def conserve(self, work: Work, outcome: Outcome, message: str) -> None:
         """Whatever is planned and has no verdict gets one: planned equals verdicts."""

@@ -20,6 +20,7 @@ from node.core.lifecycle import Lifecycle
 from node.core.limits import Limits
 from node.core.losses import Losses
 from node.core.membership import Roster
+from node.core.merging import HISTORY, Merging
 from node.core.progress import Progress
 from node.core.reports import Reports
 from node.core.scheduler import Scheduler
@@ -69,7 +70,7 @@ class Master:
         self._cancel_tickets: dict[int, list[int]] = {}
         self.holders = Holders(settings, node, self.ledger, self.roster)
         self._desk = desk = Desk()
-        self.lifecycle = Lifecycle(settings, self.ledger, desk, self._record)
+        self.lifecycle = Lifecycle(settings, epoch, self.ledger, desk, self._record)
         limits = Limits(settings, desk, self.lifecycle, self._record)
         scheduler = Scheduler(self.roster, desk, Stealing(settings), self._number)
         audit = Audit(settings, self._record)
@@ -80,6 +81,9 @@ class Master:
         reports = Reports(self.roster, self.ledger, desk, self.lifecycle, self._losses)
         self.admission = Admission(
             self.epoch, self.roster, self.holders, reports, self._losses, desk, self._record
+        )
+        self.merging = Merging(
+            epoch, self.ledger, desk, self.lifecycle, self.holders, self._record, self._tell
         )
         self.roster.awaited.update(member.node for member in replayed.members)
         self._await_until = now + settings.await_seconds
@@ -175,6 +179,8 @@ class Master:
         if isinstance(message, ABOUT_MEMBERS):
             return self.admission.receive(node, message, incarnation, now)
         if node in self.roster and node not in self.roster.awaited:
+            if isinstance(message, HISTORY):
+                return self.merging.receive(node, message)
             return self._progress.said(node, self.roster.address(node), message, self._at)
         return []
 

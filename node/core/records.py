@@ -12,8 +12,10 @@ import msgspec
 from msgspec import Struct
 
 from proto.messages import AssignmentId, Options, Outcome, TestId
+from proto.voting import NO_EPOCH, Epoch
 
-State = Literal["queued", "preparing", "running", "finished", "cancelled", "failed"]
+Final = Literal["finished", "cancelled", "failed"]
+State = Literal["queued", "preparing", "running"] | Final
 
 
 class Source(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -133,7 +135,7 @@ class ProjectEnded(Record, frozen=True, kw_only=True):
     """Every planned test has its verdict."""
 
     project: int
-    state: Literal["finished", "cancelled", "failed"]
+    state: Final
     audited: bool = False
     confirmed: bool = True
     notes: tuple[str, ...] = ()
@@ -147,11 +149,28 @@ class Began(Record, frozen=True, kw_only=True):
 
 
 class Ended(Record, frozen=True, kw_only=True):
-    """The evaluation is over."""
+    """The evaluation is over. ``epoch`` is that of the master that said so."""
 
-    state: Literal["finished", "cancelled", "failed"]
+    state: Final
     at: float
     detail: str = ""
+    epoch: Epoch = NO_EPOCH
+
+
+class Merged(Record, frozen=True, kw_only=True):
+    """A part of what ``node`` had committed of this evaluation while it was master beside another one.
+
+    With the ``last`` part it is decided for good: either the ``returned`` side's history is the
+    evaluation's from now on, whole, or the ``present`` one's goes on. The other one is kept beside it.
+    """
+
+    node: str
+    history: str
+    part: int
+    last: bool
+    stands: Literal["present", "returned"]
+    body: bytes
+    """Of ``encode_past``."""
 
 
 class Audited(Record, frozen=True, kw_only=True):
@@ -193,6 +212,7 @@ AnyRecord: TypeAlias = (
     | ProjectEnded
     | Began
     | Ended
+    | Merged
     | Audited
     | Joined
     | Departed
@@ -203,6 +223,9 @@ PLANNED_MOST = 2000
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[AnyRecord] = msgspec.msgpack.Decoder(AnyRecord)
+Past: TypeAlias = tuple[tuple[int, AnyRecord], ...]
+"""(position in the log that it comes from, record)"""
+_past_decoder: msgspec.msgpack.Decoder[Past] = msgspec.msgpack.Decoder(Past)
 
 
 def parts(record: AnyRecord) -> tuple[AnyRecord, ...]:
@@ -229,3 +252,17 @@ def decode(data: bytes) -> AnyRecord:
         msgspec.DecodeError: not a record this version knows.
     """
     return _decoder.decode(data)
+
+
+def encode_past(past: Past) -> bytes:
+    """The bytes of some records of another log, with their positions there."""
+    return _encoder.encode(past)
+
+
+def decode_past(data: bytes) -> Past:
+    """The records in ``data``.
+
+    Raises:
+        msgspec.DecodeError: not what ``encode_past`` made.
+    """
+    return _past_decoder.decode(data)

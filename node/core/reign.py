@@ -13,6 +13,7 @@ from node.core import events as ev
 from node.core import records as rec
 from node.core import ring_events as re
 from node.core import voting_events as ve
+from node.core.allegiance import Allegiance
 from node.core.master import Master
 from node.core.neighbourhood import Found, Neighbourhood
 from node.core.replication import Replica
@@ -26,7 +27,7 @@ class Reign:
 
     Args:
         agreed: the committed voters as far as the disk has them at the start.
-        emit: takes what is to be done; ``ended``: is told when a reign is over.
+        emit: takes what is to be done; ``allegiance``: is told when a reign is over, or was never one.
     """
 
     def __init__(
@@ -37,7 +38,7 @@ class Reign:
         around: Neighbourhood,
         agreed: tuple[str, ...],
         emit: Emit,
-        ended: Callable[[], None],
+        allegiance: Allegiance,
     ) -> None:
         self._settings = settings
         self._node = node
@@ -45,7 +46,7 @@ class Reign:
         self._around = around
         self._agreed = agreed
         self._emit = emit
-        self._ended = ended
+        self._allegiance = allegiance
         self.master: Master | None = None
         self.announced: ve.BecomeMaster | None = None
         """The reign that has begun for the replica, whether or not the tables are read."""
@@ -92,6 +93,8 @@ class Reign:
                     self._agreed = effect.voters
                 case _:
                     self._emit([effect])
+                    if isinstance(effect, ve.TruncateTail) and effect.committed:
+                        self._allegiance.parted()
 
     def tick(self, now: float) -> None:
         """The timers of both."""
@@ -132,6 +135,9 @@ class Reign:
                 master.cloned(event)
             case ev.Equipped():
                 master.holders.equipped(event)
+                master.merging.equipped(event)
+            case ev.Compared():
+                self._emit(master.merging.compared(event))
             case ev.Recalled():
                 master.recalled(event)
             case ev.Committed():
@@ -168,7 +174,7 @@ class Reign:
     def _end(self, effect: ve.StepDown) -> None:
         master, self.master, self.announced = self.master, None, None
         self._offered = self._standing = ()
-        self._ended()
+        self._allegiance.deposed()
         self._say(f"steps down from epoch {effect.epoch}: {effect.reason}")
         if master is not None:
             self._emit(master.abandoned())

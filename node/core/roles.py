@@ -35,7 +35,7 @@ class Roles:
         self._journal = journal
         self._witness = witness
         self._timing = timing
-        self._following = Following(journal, witness, now, timing.suspect)
+        self._following = Following(node, journal, witness, now, timing.suspect)
         self._leaving = False
         self._candidacy = Candidacy(node, journal, witness, timing, now)
 

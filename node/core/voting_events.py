@@ -171,8 +171,8 @@ class TruncateTail(Effect, frozen=True, kw_only=True):
     """These records leave the log; comes before the ``Persist`` that removes them.
 
     ``committed``: this node had committed them while two masters existed (two voters, a forged
-    close). They are to be merged, not forgotten. Empty ``records`` with ``committed``: everything
-    the node's snapshot holds.
+    close). They are to be merged, not forgotten: what the tables hold is set aside before the ``Persist``
+    begins again with nothing. From ``truncate_from`` on, at the latest, the two histories differ.
     """
 
     truncate_from: int

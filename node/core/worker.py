@@ -68,6 +68,8 @@ class LocalSession:
     listings: list[m.Listing] = field(default_factory=list)
     opened: m.SessionOpened | None = None
     closing: bool = False
+    void: bool = False
+    """Its work was given to others: nothing that it says counts any more."""
     ended: m.SessionEnded | None = None
     runs: dict[AssignmentId, LocalRun] = field(default_factory=dict)
 
@@ -100,6 +102,8 @@ class Worker:
         self._deferred.clear()
         report: list[AnyMessage] = [join]
         for session in self.sessions.values():
+            if session.void:
+                continue
             held = m.Held(session=session.open, opened=session.opened is not None, closing=session.closing)
             report.append(held)
             for run in session.runs.values():
@@ -135,7 +139,7 @@ class Worker:
         return effects
 
     def _void(self, session: LocalSession) -> list[fx.AnyEffect]:
-        """Its work was given to others: nothing that it says counts any more."""
+        session.void = True
         for run in session.runs.values():
             run.batches.clear()
             run.collected.clear()
@@ -143,6 +147,10 @@ class Worker:
             self._forget(session)
             return []
         return [fx.EndSession(session=session.open.session, kill=True, why="its assignments are void")]
+
+    def abandon(self) -> list[fx.AnyEffect]:
+        """Nothing that runs here counts any more."""
+        return [effect for session in list(self.sessions.values()) for effect in self._void(session)]
 
     def receive(self, message: AnyMessage) -> list[fx.AnyEffect]:
         """A message of the master."""
