@@ -18,14 +18,15 @@ def clock() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-def founds(settings: Settings, store: Store, seeds: Seeds, stranger: bool) -> bool:
+def founds(settings: Settings, store: Store, seeds: Seeds, *, returns: bool, stranger: bool) -> bool:
     """Whether to found a cluster: told to, on a disk that knows of none, and no seed answers with one.
 
     Args:
+        returns: histories of this disk wait for the cluster that it left.
         stranger: beside this disk, in the same data directory, another node holds a log.
     """
     saved = store.saved()
-    knows = saved.base_voters or any(record.voters for record in saved.records)
+    knows = returns or saved.base_voters or any(record.voters for record in saved.records)
     return settings.master and not knows and not seeds.answer() and not stranger
 
 

@@ -1,4 +1,4 @@
-"""What is known of a project from before, looked up beside the loop."""
+"""What the tables know from before, looked up beside the loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = logging.getLogger("testring.history")
 
 
 class History:
-    """Answers ``Recall``.
+    """Answers ``Recall`` and ``Compare``.
 
     Args:
         post: the node's inbox.
@@ -38,3 +38,26 @@ class History:
         if seconds:
             event = ev.Recalled(evaluation=effect.evaluation, project=effect.project, seconds=seconds)
             self._post(event)
+
+    def compare(self, effect: fx.Compare) -> None:
+        """Post ``Compared``; never blocks."""
+        gevent.spawn(self._compare, effect)
+
+    def _compare(self, effect: fx.Compare) -> None:
+        offer = effect.offer
+        asked = (offer.evaluation, effect.node, offer.history)
+        try:
+            found = gevent.get_hub().threadpool.apply(self._store.compared, asked)
+        except StoreError as error:
+            log.warning("evaluation %d of %s: %s", offer.evaluation, effect.node, error)
+            return
+        self._post(
+            ev.Compared(
+                node=effect.node,
+                history=offer.history,
+                evaluation=offer.evaluation,
+                known=found.known,
+                ended=found.ended,
+                settled=found.settled,
+            )
+        )

@@ -17,7 +17,7 @@ from gevent.event import Event as Flag
 
 from node.core import effects as fx
 from node.core import events as ev
-from node.core.voting_events import Commit, Compacted, Persist, Persisted
+from node.core.voting_events import Commit, Compacted, Persist, Persisted, TruncateTail
 from node.store import Store, Written
 from proto.voting import Mark
 
@@ -31,16 +31,19 @@ LARGEST = 500
 MOST_SNAPSHOTS = 3
 """Fetched copies that wait to be installed; the oldest goes."""
 
-Wanted = Persist | Commit | fx.Load
+ALONE = fx.Load | TruncateTail
+"""What is carried out between two batches."""
+Wanted = Persist | Commit | ALONE
 
 
 class Journal:
-    """Carries out ``Persist``, ``Commit`` and ``Load``, in order.
+    """Carries out ``Persist``, ``Commit``, ``Load`` and ``TruncateTail``, in order.
 
     Args:
         post: the node's inbox.
         written: called with what each transaction came to.
         failed: called once if the store refuses; nothing is acknowledged after that.
+        parted: called when what was committed here, and is not the cluster's, was set aside.
     """
 
     def __init__(
@@ -49,11 +52,13 @@ class Journal:
         post: Callable[[ev.AnyEvent], None],
         written: Callable[[Written], None],
         failed: Callable[[Exception], None],
+        parted: Callable[[], None],
     ) -> None:
         self._store = store
         self._post = post
         self._written = written
         self._failed = failed
+        self._parted = parted
         self._waiting: deque[Wanted] = deque()
         self._snapshots: dict[Mark, Path] = {}
         self._wake = Flag()
@@ -98,8 +103,14 @@ class Journal:
         self._idle.set()
 
     def _turn(self) -> None:
-        if isinstance(self._waiting[0], fx.Load):
-            self._load(self._waiting.popleft())
+        first = self._waiting[0]
+        if isinstance(first, ALONE):
+            self._waiting.popleft()
+            if isinstance(first, fx.Load):
+                self._load(first)
+            elif first.committed:
+                gevent.get_hub().threadpool.apply(self._store.part, (first.truncate_from,))
+                self._parted()
             return
         batch = self._batch()
         snapshot = next((one.snapshot for one in batch if isinstance(one, Persist)), None)
@@ -115,8 +126,7 @@ class Journal:
         self._post(ev.Committed(position=written.applied))
         self._written(written)
 
-    def _load(self, effect: fx.AnyEffect) -> None:
-        assert isinstance(effect, fx.Load)
+    def _load(self, effect: fx.Load) -> None:
         replay = gevent.get_hub().threadpool.apply(self._store.replay)
         self._post(
             ev.Replayed(
@@ -133,7 +143,7 @@ class Journal:
         records = 0
         while self._waiting and records < LARGEST:
             following = self._waiting[0]
-            if isinstance(following, fx.Load):
+            if isinstance(following, ALONE):
                 break
             # A copy is installed in a transaction of its own.
             if batch and isinstance(following, Persist) and following.snapshot is not None:

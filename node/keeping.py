@@ -68,7 +68,16 @@ class Keeping:
 
     def equip(self, effect: fx.Equip) -> None:
         """Carry out an ``Equip``."""
-        gevent.spawn(self._ask, effect.node, effect.packages)
+        if effect.source:
+            gevent.spawn(self._bring, effect)
+        else:
+            gevent.spawn(self._ask, effect.node, effect.packages)
+
+    def _bring(self, effect: fx.Equip) -> None:
+        problem = self._fetch_all(effect.source, effect.packages)
+        if problem:
+            log.warning("the packages of %s could not be fetched: %s", effect.source, problem)
+        self._post(ev.Equipped(node=effect.node, packages=frozenset(effect.packages), ok=not problem))
 
     def _ask(self, node: str, packages: dict[str, int]) -> str:
         """The node, if it keeps them all; empty if it does not."""
@@ -106,13 +115,17 @@ class Keeping:
         gevent.spawn(self._keep, node, message)
 
     def _keep(self, node: str, message: KeepPackages) -> None:
-        problem = ""
+        problem = self._fetch_all(node, message.packages)
+        self._send(node, PackagesKept(number=message.number, problem=problem))
+
+    def _fetch_all(self, node: str, packages: dict[str, int]) -> str:
+        """Why not, or empty."""
         try:
-            for package, size in message.packages.items():
+            for package, size in packages.items():
                 self.fetch(node, package, size)
         except (OSError, transfer.TransferError) as error:
-            problem = str(error)[:500]
-        self._send(node, PackagesKept(number=message.number, problem=problem))
+            return str(error)[:500]
+        return ""
 
     def fetch(self, node: str, package: str, size: int, seconds: float = KEEP_SECONDS) -> None:
         """Have the package here; several that need it fetch it once.

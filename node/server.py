@@ -10,7 +10,6 @@ import logging
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gevent
@@ -39,6 +38,7 @@ from node.net.seeds import Seeds
 from node.net.wire import Wire
 from node.parts import Parts
 from node.reception import Reception
+from node.returning import Returning
 from node.sessions import Sessions
 from node.snapshots import Snapshots
 from node.store import Written
@@ -51,17 +51,6 @@ log = logging.getLogger("testring.node")
 
 INBOX = 100_000
 """Events waiting for the loop; greenlets that post more wait, which is their back-pressure."""
-
-
-class PartedError(Exception):
-    """This node committed what the others do not know; the message says what to do."""
-
-    def __init__(self, database: Path) -> None:
-        super().__init__(
-            "this node was master beside another one, and what it committed alone is not in the others' "
-            f"log: move {database.parent} away and start the node again; it joins as a new node, and the "
-            "evaluations that only it knew stay in that folder"
-        )
 
 
 class Server:
@@ -102,7 +91,10 @@ class Server:
         self._sessions = Sessions(
             settings, self.post, self.packages, parts.environments, parts.site, parts.warden, self._keeping
         )
-        self.journal = Journal(self.store, self.post, self._written, self._journal_failed)
+        self._returning = Returning(self.store, self.post)
+        self.journal = Journal(
+            self.store, self.post, self._written, self._journal_failed, self._returning.look
+        )
         self._snapshots = Snapshots(self.store, identity.directory, self.journal, self.post, self.dial_node)
         self.answers = Answers(self)
         self.control = ControlSocket(
@@ -114,19 +106,23 @@ class Server:
             settings.socket_group,
         )
         self._receive(reception)
+        history = History(self.store, self.post)
         self._handlers: dict[type, Callable[[Any], object]] = {
             Persist: self.journal.put,
             Commit: self.journal.put,
             fx.Load: self.journal.put,
             FetchSnapshot: self._snapshots.fetch,
-            TruncateTail: self._truncated,
+            TruncateTail: self.journal.put,
             fx.Say: lambda effect: log.info("%s", effect.text),
             fx.Send: lambda effect: self.links.send(effect.node, effect.message),
             fx.Dial: self._dialling.dial,
             fx.Equip: self._keeping.equip,
             fx.Answer: self.tickets.resolve,
             fx.Clone: self.intake.clone,
-            fx.Recall: History(self.store, self.post).recall,
+            fx.Recall: history.recall,
+            fx.Compare: history.compare,
+            fx.ReadHistory: self._returning.read,
+            fx.DropHistory: self._returning.drop,
             fx.StartSession: self._sessions.start,
             fx.RunInSession: self._sessions.run,
             fx.WithdrawInSession: self._sessions.withdraw,
@@ -163,12 +159,15 @@ class Server:
     def run(self) -> int:
         """Serve until stopped; the process's exit code."""
         self.control.listen()
-        founds = beginning.founds(self.settings, self.store, self._seeds, self._stranger)
+        self._returning.look()
+        founds = beginning.founds(
+            self.settings, self.store, self._seeds, returns=self._returning.waits, stranger=self._stranger
+        )
         if founds:
             self.store.found(self.node)
             self._belonging.found()
         self.core = beginning.core(self.settings, self.store, self.node, self.address, self._incarnation)
-        self.packages.need(self.store.unfinished_packages())
+        self._need(self.store.unfinished_packages())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal_handler(number, self._ask_to_stop)
         tasks = (
@@ -266,15 +265,10 @@ class Server:
     def _written(self, written: Written) -> None:
         self.intake.forget(written.ended)
         if written.packages is not None:
-            self.packages.need(written.packages)
+            self._need(written.packages)
 
-    def _truncated(self, effect: TruncateTail) -> None:
-        if not effect.committed:
-            log.info("%d records that were not committed leave the log", len(effect.records))
-            return
-        # Two masters existed, and the other's history stands. Nothing of this one's is thrown away.
-        self.journal.seal()
-        self._journal_failed(PartedError(self.store.path))
+    def _need(self, packages: frozenset[str]) -> None:
+        self.packages.need(packages | self._returning.packages)
 
     def _journal_failed(self, error: Exception) -> None:
         log.error("%s", error)

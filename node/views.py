@@ -52,6 +52,10 @@ def evaluation_view(rows: EvaluationRows, live: Live, now: float) -> View:
         "tests": _sum_tests(project["tests"] for project in projects),
         "outcomes": outcomes,
         "projects": projects,
+        "merged": [
+            {"node": one.node, "stands": one.stands, "state": one.state, "outcomes": one.outcomes}
+            for one in rows.merged
+        ],
     }
 
 

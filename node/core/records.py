@@ -15,7 +15,6 @@ from proto.messages import AssignmentId, Options, Outcome, TestId
 from proto.voting import NO_EPOCH, Epoch
 
 Final = Literal["finished", "cancelled", "failed"]
-State = Literal["queued", "preparing", "running"] | Final
 
 
 class Source(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
 from node.core import records as rec
 from node.core.voting_events import Persist, Saved
+from node.store import merging, queries
 from node.store.errors import OutOfStep
 from proto.voting import EMPTY, Epoch, LogRecord, Mark
 
@@ -25,7 +27,21 @@ TRIMMED_AT_ONCE = 2000
 AUDITS_REPLAYED = 10_000
 
 STATE = "replica"
-"""Name in ``meta`` of this node's own facts; a copy for another node does not have them."""
+"""Name in ``meta`` of the facts below."""
+HIGHEST = "highest evaluation"
+"""Name in ``meta``: retention deletes evaluations, and an id is never given twice."""
+OWN = (STATE, "incarnation", "aside")
+"""Names in ``meta`` of this node's own facts; a copy for another node does not have them."""
+
+
+class Replay(NamedTuple):
+    """What the tables and the log hold of what is not over."""
+
+    records: list[rec.AnyRecord]
+    """What audits found, and the records of unfinished evaluations, in order."""
+    highest: int
+    """The highest evaluation id ever given."""
+    members: list[rec.Joined]
 
 
 class State(Struct, kw_only=True, omit_defaults=True):
@@ -176,6 +192,12 @@ def trim(connection: sqlite3.Connection, state: State) -> None:
     connection.execute("DELETE FROM log WHERE position < ?", (min(needed, oldest + TRIMMED_AT_ONCE),))
 
 
+def replayed(connection: sqlite3.Connection) -> Replay:
+    """What a master begins with."""
+    highest = int(queries.kept(connection, HIGHEST) or 0)
+    return Replay(replay(connection), highest, members(connection))
+
+
 def replay(connection: sqlite3.Connection) -> list[rec.AnyRecord]:
     """What audits found, then the applied records of unfinished evaluations in the order of the log."""
     audits: list[rec.AnyRecord] = [
@@ -192,7 +214,12 @@ def replay(connection: sqlite3.Connection) -> list[rec.AnyRecord]:
         (read_state(connection).applied,),
     )
     found = (rec.decode(body) for (body,) in rows)
-    return audits + [record for record in found if not isinstance(record, rec.Audited)]
+    # What was taken over is kept whole; the parts in which it came may be trimmed.
+    return [
+        *audits,
+        *merging.taken(connection),
+        *(record for record in found if not isinstance(record, rec.Audited | rec.Merged)),
+    ]
 
 
 def members(connection: sqlite3.Connection) -> list[rec.Joined]:

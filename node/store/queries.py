@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from node.store.rows import (
     AttemptRow,
     EvaluationRow,
     EvaluationRows,
+    MergedRow,
     ModuleRow,
     ProjectRow,
     TestRow,
@@ -52,6 +54,7 @@ def evaluation(connection: sqlite3.Connection, number: int) -> EvaluationRows | 
         evaluation=_evaluation_row(connection, row[:7]),
         count_skipped=bool(row[7]),
         projects=tuple(_project_row(project, tuple(modules[project[0]])) for project in projects),
+        merged=tuple(_merged(connection, number)),
     )
 
 
@@ -95,6 +98,12 @@ def tests(
     return TestsPage(tests=tuple(found), page=page, limit=limit, total=sum(row[3] for row in modules))
 
 
+def kept(connection: sqlite3.Connection, name: str) -> str | None:
+    """A fact about this node or its cluster, by its name in ``meta``."""
+    row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return None if row is None else str(row[0])
+
+
 def request(connection: sqlite3.Connection, key: str) -> int | None:
     """The id that a submission with this request id got, if one did."""
     row = connection.execute("SELECT min(id) FROM evaluations WHERE request = ?", (key,)).fetchone()
@@ -121,6 +130,17 @@ def _evaluation_row(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Eva
         id=number, name=name, state=state, detail=detail, accepted=accepted, began=began, ended=ended,
         projects=tuple(project for (project,) in names),
     )  # fmt: skip
+
+
+def _merged(connection: sqlite3.Connection, evaluation: int) -> Iterator[MergedRow]:
+    rows = connection.execute(
+        "SELECT node, history, stands, state, outcomes FROM merged WHERE evaluation = ?"
+        " ORDER BY history, node",
+        (evaluation,),
+    )
+    for node, history, stands, state, outcomes in rows:
+        counts = msgspec.json.decode(outcomes, type=dict[str, int])
+        yield MergedRow(node=node, history=history, stands=stands, state=state, outcomes=counts)
 
 
 def _project_row(row: tuple[Any, ...], modules: tuple[ModuleRow, ...]) -> ProjectRow:

@@ -43,6 +43,7 @@ def drop(connection: sqlite3.Connection, evaluation: int) -> set[str]:
         "SELECT DISTINCT package FROM projects WHERE evaluation = ? AND package <> ''", (evaluation,)
     ).fetchall()
     connection.execute("DELETE FROM evaluations WHERE id = ?", (evaluation,))
+    connection.execute("DELETE FROM merged WHERE evaluation = ?", (evaluation,))
     return {package for (package,) in packages if not referenced(connection, package)}
 
 

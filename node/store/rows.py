@@ -50,12 +50,25 @@ class ProjectRow(Struct, frozen=True, kw_only=True):
     modules: tuple[ModuleRow, ...]
 
 
+class MergedRow(Struct, frozen=True, kw_only=True):
+    """Another history of an evaluation, of ``node``: what the side that does not stand had come to."""
+
+    node: str
+    history: str
+    stands: str
+    """``returned``: the history of ``node``; ``present``: that of the master it came back to."""
+    state: str
+    """Empty: the other side did not know the evaluation."""
+    outcomes: dict[str, int]
+
+
 class EvaluationRows(Struct, frozen=True, kw_only=True):
     """Everything the evaluation's own page shows."""
 
     evaluation: EvaluationRow
     count_skipped: bool
     projects: tuple[ProjectRow, ...]
+    merged: tuple[MergedRow, ...] = ()
 
 
 class AttemptRow(Struct, frozen=True, kw_only=True):

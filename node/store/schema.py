@@ -147,7 +147,39 @@ INSERT INTO meta SELECT 'replica', json_object('applied', max(position), 'commit
     FROM log HAVING max(position) IS NOT NULL;
 """
 
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
+_VERSION_3 = """
+-- Where in the log an evaluation was ended, and the epoch of the master that ended it.
+ALTER TABLE evaluations ADD COLUMN closed INTEGER;
+ALTER TABLE evaluations ADD COLUMN closed_counter INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE evaluations ADD COLUMN closed_node TEXT NOT NULL DEFAULT '';
+UPDATE evaluations SET closed = position WHERE ended IS NOT NULL;
+
+-- Parts of another master's history that have come so far.
+CREATE TABLE merging (
+    evaluation INTEGER NOT NULL,
+    node TEXT NOT NULL,
+    history TEXT NOT NULL,
+    part INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    PRIMARY KEY (evaluation, node, history, part)
+) WITHOUT ROWID;
+
+-- What was decided: 'returned' or 'present' stands. kept is the side that does not, state and outcomes (a
+-- JSON object) are what it had come to; taken is what stands, while the evaluation goes on.
+CREATE TABLE merged (
+    evaluation INTEGER NOT NULL,
+    node TEXT NOT NULL,
+    history TEXT NOT NULL,
+    stands TEXT NOT NULL,
+    state TEXT NOT NULL DEFAULT '',
+    outcomes TEXT NOT NULL DEFAULT '{}',
+    kept BLOB,
+    taken BLOB,
+    PRIMARY KEY (evaluation, node, history)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 """Scripts in order; each brings a database from the version of its index to the next."""
 
 WAL_KEPT = 64 << 20

@@ -75,13 +75,13 @@ def install(
             "SELECT name FROM main.sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
         )
     ]
+    others = " WHERE name NOT IN ('" + "', '".join(journal.OWN) + "')"
     # Children first: a cascade would walk them row by row.
     for table in reversed(tables):
-        own = "" if table != "meta" else f" WHERE name NOT IN ('{journal.STATE}', 'incarnation')"
-        connection.execute(f"DELETE FROM main.{table}{own}")
+        connection.execute(f"DELETE FROM main.{table}{others if table == 'meta' else ''}")
     if upto != EMPTY:
         for table in tables:
-            own = "" if table != "meta" else f" WHERE name NOT IN ('{journal.STATE}', 'incarnation')"
-            connection.execute(f"INSERT INTO main.{table} SELECT * FROM copy.{table}{own}")
+            where = others if table == "meta" else ""
+            connection.execute(f"INSERT INTO main.{table} SELECT * FROM copy.{table}{where}")
     state.applied = state.commit = upto.position
     state.base, state.base_voters = upto, voters

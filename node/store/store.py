@@ -14,36 +14,21 @@ from copy import copy
 from pathlib import Path
 from typing import Concatenate, NamedTuple, ParamSpec, TypeVar
 
-from msgspec import Struct
-
-from node.core.records import AnyRecord, Joined
+from node.core.records import AnyRecord
 from node.core.voting_events import Commit, Persist, Saved
-from node.store import journal, queries, retention, totals
+from node.store import aside, journal, queries, retention, totals
 from node.store import snapshot as snapshots
+from node.store.aside import Aside, Standing
 from node.store.errors import translated
 from node.store.readers import Readers
 from node.store.rows import EvaluationRow, EvaluationRows, Stats, TestsPage
 from node.store.schema import connect, migrate
-from node.store.writer import HIGHEST, Writer
-from proto.voting import Mark
+from node.store.settings import StoreSettings
+from node.store.writer import Writer
+from proto.voting import EMPTY, Mark
 
 Arguments = ParamSpec("Arguments")
 Found = TypeVar("Found")
-
-
-class StoreSettings(Struct, frozen=True, kw_only=True):
-    """Days, bytes, seconds and counts."""
-
-    retention_days: float = 90.0
-    """Finished evaluations are kept so long. Small values lose reports people still want."""
-    retention_size: int = 20 << 30
-    """Bytes of the database above which the oldest finished evaluations go."""
-    busy_seconds: float = 10.0
-    """How long a statement waits for another connection before it is an error."""
-    readers: int = 10
-    """Idle connections kept for queries; each holds up to 2 MB of cache."""
-    log_tail: int = journal.TAIL
-    """Newest log positions kept although nothing unfinished needs them."""
 
 
 class Written(NamedTuple):
@@ -57,16 +42,6 @@ class Written(NamedTuple):
     """Request ids of the evaluations that ended in it."""
     packages: frozenset[str] | None
     """The packages of unfinished evaluations, if they may have changed."""
-
-
-class Replay(NamedTuple):
-    """What the tables and the log hold of what is not over."""
-
-    records: list[AnyRecord]
-    """What audits found, and the records of unfinished evaluations, in order."""
-    highest: int
-    """The highest evaluation id ever given."""
-    members: list[Joined]
 
 
 class Store:
@@ -171,6 +146,28 @@ class Store:
         with self._alone, translated(self.path), snapshots.attached(self._connection, path):
             yield
 
+    def part(self, first: int) -> None:
+        """Set everything aside, into a file of its own, and begin again with nothing but the vote.
+
+        Args:
+            first: from here on, at the latest, the log is another one than the cluster's.
+        """
+        with self._alone:
+            path = aside.write(self.path, first, busy_seconds=self._settings.busy_seconds)
+            with self._transaction() as connection:
+                state = copy(self._state)
+                snapshots.install(connection, state, EMPTY, ())
+                journal.write_state(connection, state)
+                aside.remember(connection, path)
+            self._state = state
+            self._forget()
+
+    def aside(self) -> Aside:
+        """What was set aside by ``part`` and is not settled; the caller closes it."""
+        with self._transaction() as connection:
+            paths = aside.remembered(connection, self.path)
+        return Aside(paths, busy_seconds=self._settings.busy_seconds)
+
     def copy(self, target: Path) -> Mark:
         """Write what the tables hold to a new file, for another node; how far it reaches."""
         connection = connect(self.path, busy_seconds=self._settings.busy_seconds)
@@ -237,9 +234,9 @@ class Store:
         """The position that the tables have come to."""
         return self._state.applied
 
-    def replay(self) -> Replay:
+    def replay(self) -> journal.Replay:
         """What a master begins with."""
-        return self._read(_replay)
+        return self._read(journal.replayed)
 
     def unfinished_packages(self) -> frozenset[str]:
         """Hashes of the packages that unfinished evaluations need."""
@@ -247,7 +244,7 @@ class Store:
 
     def kept(self, name: str) -> str | None:
         """What ``keep`` put on disk under this name."""
-        return self._read(_kept, name)
+        return self._read(queries.kept, name)
 
     def evaluation(self, number: int) -> EvaluationRows | None:
         """One evaluation with its projects and modules; None if there is none with that id."""
@@ -279,6 +276,10 @@ class Store:
         """Whether the modules' ids of this package depend on each other; None if nobody looked."""
         return self._read(queries.audited, package, fingerprint)
 
+    def compared(self, evaluation: int, node: str, history: str) -> Standing:
+        """What is known of an evaluation that ``node`` offers from one of its histories."""
+        return self._read(aside.standing, evaluation, node, history)
+
     def _read(
         self,
         query: Callable[Concatenate[sqlite3.Connection, Arguments], Found],
@@ -287,13 +288,3 @@ class Store:
     ) -> Found:
         with self._readers.lend() as connection:
             return query(connection, *arguments, **named)
-
-
-def _kept(connection: sqlite3.Connection, name: str) -> str | None:
-    row = connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-    return None if row is None else str(row[0])
-
-
-def _replay(connection: sqlite3.Connection) -> Replay:
-    highest = int(_kept(connection, HIGHEST) or 0)
-    return Replay(journal.replay(connection), highest, journal.members(connection))

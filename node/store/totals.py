@@ -54,6 +54,17 @@ def fold(connection: sqlite3.Connection, evaluation: int, at: float) -> None:
     )
 
 
+def unfold(connection: sqlite3.Connection, evaluation: int) -> None:
+    """Take an evaluation that was folded out again: another history of it stands."""
+    for node, counts in _counted(connection, evaluation).items():
+        connection.execute(
+            "UPDATE totals SET passed = passed - ?, failed = failed - ?, modules = modules - ?"
+            " WHERE node = ?",
+            (counts.passed, counts.failed, counts.modules, node),
+        )
+    connection.execute("DELETE FROM totals_evaluations WHERE evaluation = ?", (evaluation,))
+
+
 def stats(connection: sqlite3.Connection) -> Stats:
     """The folded totals and the unfinished evaluations together."""
     nodes: defaultdict[str, Totals] = defaultdict(Totals)

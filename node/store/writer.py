@@ -7,19 +7,20 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import astuple
 
 from node.core import records as rec
 from node.store import totals
 from node.store.details import MESSAGE_KEPT, bounded
 from node.store.directory import Directory
+from node.store.journal import HIGHEST
+from node.store.merging import Merging
 from node.store.verdicts import Verdicts
 from proto.messages import TestId
 
-HIGHEST = "highest evaluation"
-"""Name in ``meta``: retention deletes evaluations, and an id is never given twice."""
 AUDITS_KEPT = 10_000
-CLUSTER = rec.Audited | rec.Joined | rec.Departed
-"""Records that are about no evaluation."""
+ALWAYS = rec.Audited | rec.Joined | rec.Departed | rec.Merged
+"""Records that count whether or not their evaluation is unfinished; most are about none."""
 
 
 class Turnover(NamedTuple):
@@ -38,6 +39,7 @@ class Writer:
         self._connection = connection
         self._directory = Directory(connection)
         self._verdicts = Verdicts(connection, self._directory)
+        self._merging = Merging(connection)
         self._open = self._unfinished()
         self._requests_ended: list[str] = []
         self._packages = True
@@ -56,6 +58,7 @@ class Writer:
             rec.Interrupted: self._verdicts.interrupted,
             rec.Joined: self._joined,
             rec.Departed: self._departed,
+            rec.Merged: self._merged,
         }
 
     def forget(self) -> None:
@@ -80,7 +83,7 @@ class Writer:
         for position, record in records:
             if isinstance(record, rec.Accepted):
                 self._open.add(record.evaluation)
-            elif record.evaluation not in self._open and not isinstance(record, CLUSTER):
+            elif record.evaluation not in self._open and not isinstance(record, ALWAYS):
                 continue
             if not isinstance(record, rec.Attempted | rec.Interrupted):
                 self._verdicts.flush()
@@ -124,7 +127,7 @@ class Writer:
                 (record.evaluation,),
             )
 
-    def _ended(self, _position: int, record: rec.Ended) -> None:
+    def _ended(self, position: int, record: rec.Ended) -> None:
         # Conservation: nothing planned may end without a verdict, and what is missing is never green.
         missing = "lost" if record.state == "finished" else "notrun"
         self._connection.execute(
@@ -138,9 +141,11 @@ class Writer:
             (record.state, record.evaluation),
         )
         self._connection.execute(
-            "UPDATE evaluations SET state = ?, detail = ?, ended = ? WHERE id = ?",
-            (record.state, record.detail, record.at, record.evaluation),
+            "UPDATE evaluations SET state = ?, detail = ?, ended = ?, closed = ?, closed_counter = ?,"
+            " closed_node = ? WHERE id = ?",
+            (record.state, record.detail, record.at, position, *astuple(record.epoch), record.evaluation),
         )
+        self._merging.over(record.evaluation)
         totals.fold(self._connection, record.evaluation, record.at)
         self._packages = True
         self._requests_ended += self._connection.execute(
@@ -203,6 +208,21 @@ class Writer:
                 "UPDATE projects SET notes = ? WHERE evaluation = ? AND number = ?",
                 (_json(list(merged)), *where),
             )
+
+    # --- two histories ------------------------------------------------------------------------
+
+    def _merged(self, position: int, record: rec.Merged) -> None:
+        """With the last part one of the two histories of an evaluation is decided for, whole."""
+        self._merging.stage(record)
+        if not record.last:
+            return
+        bodies = self._merging.decide(record)
+        if record.stands == "returned":
+            self._directory.forget()
+            self._open.discard(record.evaluation)
+            for body in bodies:
+                self.apply(rec.decode_past(body))
+            self._merging.placed(record.evaluation, position)
 
     # --- the cluster --------------------------------------------------------------------------
 
