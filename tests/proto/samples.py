@@ -134,4 +134,9 @@ MESSAGES: tuple[m.AnyMessage, ...] = (
     v.RingPong(number=1),
     v.SilenceQuestion(node="alice"),
     v.SilenceOpinion(node="alice", heard=True),
+    v.OfferHistory(history="aside-1", evaluation=17, ended=EPOCH),
+    v.OfferHistory(history="aside-1", evaluation=18, packages={SHA: 70_000}),
+    v.WantHistory(history="aside-1", evaluation=17, part=1),
+    v.WantHistory(history="aside-1", evaluation=17, settled=True),
+    v.History(history="aside-1", evaluation=17, part=1, last=True, body=b"\x90"),
 )
