@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 _PREFIX = "trchaos-"
 _NETNS = Path("/run/netns")
@@ -22,6 +23,19 @@ _FORWARDING, _DISABLED = "3", "0"
 
 class NetworkError(Exception):
     """The network cannot be made; the message says why."""
+
+
+class Network(Protocol):
+    """``addresses`` is how nodes know each other, ``listens`` where they listen; by the node's number."""
+
+    can_cut: bool
+    addresses: list[str]
+    listens: list[str]
+
+    def command(self, node: int, module: str, arguments: Sequence[str]) -> tuple[str, list[str]]: ...
+    def cut(self, node: int) -> None: ...
+    def heal(self, node: int) -> None: ...
+    def close(self) -> None: ...
 
 
 class Loopback:
@@ -35,6 +49,7 @@ class Loopback:
         self.addresses = [f"127.0.0.1:{probe.getsockname()[1]}" for probe in probes]
         for probe in probes:
             probe.close()
+        self.listens = self.addresses
 
     def command(self, node: int, module: str, arguments: Sequence[str]) -> tuple[str, list[str]]:
         """(module, arguments) that run ``python -m module`` where this node lives."""
@@ -72,6 +87,7 @@ class Namespaces:
                 raise NetworkError(f"network namespaces need {tool} (package iproute2)")
         sweep()
         self.addresses = [f"10.77.0.{node + 1}:{_PORT}" for node in range(nodes)]
+        self.listens = self.addresses
         self._names = [f"{_PREFIX}{os.getpid()}-{node}" for node in range(nodes)]
         self._switch = f"{_PREFIX}{os.getpid()}-switch"
         try:
@@ -118,9 +134,6 @@ class Namespaces:
 
     def _state(self, node: int, state: str) -> None:
         _run("bridge", "-n", self._switch, "link", "set", "dev", f"port{node}", "state", state)
-
-
-Network = Loopback | Namespaces
 
 
 def sweep() -> None:

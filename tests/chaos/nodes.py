@@ -5,7 +5,6 @@ Processes end with the *thread* that started them (``cli.children``), so one thr
 
 from __future__ import annotations
 
-import re
 import secrets
 import shutil
 import signal
@@ -21,6 +20,7 @@ from cli.embedded import NODE_READY
 from cli.errors import CommandError
 from tests.chaos import wheels
 from tests.chaos.network import Network
+from tests.chaos.services import Service
 from tests.support.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,7 +28,6 @@ READY_SECONDS = 60.0
 STOP_SECONDS = 20.0
 DRAIN_SECONDS = 5
 """When all stop at once there is nobody to hand work to: running tests get only so long."""
-_API_READY = re.compile(r"listening (?:at|on):? *(?:http://)?(?P<address>\S+:\d+)", re.IGNORECASE)
 
 State = Literal["up", "starting", "killed", "stopped", "cut"]
 
@@ -57,6 +56,9 @@ class Fleet:
     Args:
         workers: nodes beside the first one, which founds the cluster.
         profile: of timing; ``TESTRING_PROFILE`` of the nodes.
+        slots: of each worker; ``founder_slots``: of the founder.
+        apart: each node has its sockets in a directory of its own, and an HTTP service beside it, as on
+            machines of their own.
         environment: further settings of all processes.
     """
 
@@ -67,6 +69,8 @@ class Fleet:
         workers: int,
         profile: str = "local",
         slots: int = 1,
+        founder_slots: int = 0,
+        apart: bool = False,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         # Runners have uids of their own: they must reach what is below, so not pytest's tmp_path.
@@ -74,9 +78,9 @@ class Fleet:
         self.top.chmod(0o711)
         self.network = network
         self.nodes = [Node(number, network.addresses[number]) for number in range(workers + 1)]
-        self.url = ""
-        self.api: Child | None = None
         self._slots = slots
+        self._founder_slots = founder_slots
+        self._apart = apart
         self.secret = secrets.token_hex(32).encode()
         self._secret_file = self.top / "secret"
         self._secret_file.write_bytes(self.secret)
@@ -87,6 +91,19 @@ class Fleet:
             "TESTRING_PROFILE": profile,
             **(environment or {}),
         }
+        self.services = [
+            Service(f"api{number or ''}", self.sockets_of(number), self.top, self._environment)
+            for number in range(len(self.nodes) if apart else 1)
+        ]
+
+    @property
+    def service(self) -> Service:
+        """The one of all nodes; of the founder, where each has its own."""
+        return self.services[0]
+
+    @property
+    def url(self) -> str:
+        return self.service.url
 
     @property
     def logs(self) -> Path:
@@ -96,6 +113,10 @@ class Fleet:
     def sockets(self) -> Path:
         return self.top / "s"
 
+    def sockets_of(self, number: int) -> Path:
+        """The control sockets' directory of one node."""
+        return self.sockets / str(number) if self._apart else self.sockets
+
     def start(self) -> None:
         """Start the founder, then the rest and the HTTP service.
 
@@ -103,41 +124,29 @@ class Fleet:
             CommandError: a process did not come up.
         """
         self.sockets.mkdir(mode=0o700)
+        for number in range(len(self.services)):
+            self.sockets_of(number).mkdir(mode=0o700, exist_ok=True)
         for node in self.nodes:
             self.start_node(node)
             if node.number == 0:
                 self._await(node)
-        self.start_api()
+        for service in self.services:
+            service.start()
+        for service in self.services:
+            service.ready()
         for node in self.nodes[1:]:
             self._await(node)
-
-    def start_api(self) -> None:
-        """Start the HTTP service and wait until it listens; after a first time, on the same port."""
-        self.api = Child(
-            "api",
-            "api",
-            [],
-            ready=_API_READY,
-            log=self.logs / "api.log",
-            environment={
-                **self._environment,
-                "TESTRING_API_BIND": self.url.removeprefix("http://") or "127.0.0.1:0",
-                "TESTRING_SOCKET": str(self.sockets / "master.sock"),
-            },
-            # gunicorn puts its current directory first on the import path.
-            cwd=self.top,
-        )
-        self.url = "http://" + self.api.wait_ready(READY_SECONDS)["address"]
 
     def start_node(self, node: Node) -> None:
         """Start a life of the node on its own data; ``ready`` says when it listens."""
         others = ",".join(other.address for other in self.nodes if other is not node)
-        arguments = ["--join", others, "--listen", node.address]
+        arguments = ["--join", others, "--listen", self.network.listens[node.number]]
         if node.number == 0:
             arguments.append("--master")
-        arguments += ["--slots", str(self._slots if node.number else 0)]
+        arguments += ["--slots", str(self._slots if node.number else self._founder_slots)]
         arguments += ["--data", str(self.top / node.name), "--run-dir", str(self.top / "r" / node.name)]
-        arguments += ["--socket-dir", str(self.sockets), "--secret-file", str(self._secret_file)]
+        arguments += ["--socket-dir", str(self.sockets_of(node.number))]
+        arguments += ["--secret-file", str(self._secret_file)]
         arguments += ["--drain-seconds", str(DRAIN_SECONDS)]
         module, arguments = self.network.command(node.number, "node", arguments)
         node.child = Child(
@@ -212,7 +221,11 @@ class Fleet:
     def close(self, *, keep: bool) -> list[str]:
         """Stop everything; the names of those that did not stop on SIGTERM. ``keep`` leaves the files."""
         stubborn = []
-        children = [self.api, *(node.child for node in self.nodes[1:]), self.nodes[0].child]
+        children = [
+            *(one.child for one in self.services),
+            *(node.child for node in self.nodes[1:]),
+            self.nodes[0].child,
+        ]
         for node in self.nodes:
             if node.state == "stopped":
                 self.resume(node)
