@@ -55,6 +55,7 @@ def evaluation_view(rows: EvaluationRows, live: Live, now: float) -> View:
         "merged": [
             {"node": one.node, "stands": one.stands, "state": one.state, "outcomes": one.outcomes}
             for one in rows.merged
+            if one.state
         ],
     }
 

@@ -80,6 +80,8 @@ class AppendAnswer(Message, frozen=True, kw_only=True):
     """Refused: the position that did not match."""
     hint: Count = 0
     """Refused: the highest position that may still match."""
+    anew: bool = False
+    """Refused: this log is empty, whatever was answered before."""
     stamp: float = 0.0
     echo: float = 0.0
 

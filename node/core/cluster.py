@@ -63,9 +63,8 @@ class ClusterState:
         roster = Roster(node, members).message(0, self._replica.voters)
         self._allegiance = Allegiance(settings, node, address, slots, alone, roster, self._around, emit)
         self._worker = self._allegiance.worker
-        self._reign = Reign(
-            settings, node, self._replica, self._around, saved.base_voters, emit, self._allegiance
-        )
+        agreed, allegiance = saved.base_voters, self._allegiance
+        self._reign = Reign(settings, node, self._replica, self._around, agreed, emit, allegiance)
         self._stopped = False
 
     # --- what the shell may ask -------------------------------------------------------------------
@@ -233,8 +232,7 @@ class ClusterState:
         elif isinstance(message, VOTING | RING):
             return
         elif isinstance(message, m.Members):
-            if self._reign.announced is None or node == self._node:
-                self._allegiance.told(node, message)
+            self._reign.told(node, message, self._now)
         elif isinstance(message, m.NotMaster):
             self._allegiance.denied(node)
         elif isinstance(message, m.Drain):

@@ -88,7 +88,7 @@ class Following:
         """Take the records. None: they fit; else the highest position that may still match."""
         journal, log, previous = self._journal, self._journal.log, message.previous
         if log.base.epoch != message.epoch and log.base.position > message.last:
-            journal.part()
+            self._part()
         if previous.position > log.last.position:
             return log.last.position
         if previous.position < log.base.position:
@@ -96,14 +96,14 @@ class Following:
         if log.epoch_at(previous.position) != previous.epoch:
             if previous.position > log.base.position:
                 return log.before_epoch_at(previous.position)
-            journal.part()
+            self._part()
             if previous != EMPTY:
                 return 0
         for index, record in enumerate(message.records):
             if log.epoch_at(record.position) == record.epoch:
                 continue
             if record.position <= journal.commit:
-                journal.part(record.position)
+                self._part(record.position)
                 return 0
             if record.position <= log.last.position:
                 journal.truncate(record.position)
@@ -118,7 +118,7 @@ class Following:
         """Whether the snapshot has something that this log lacks."""
         log = self._journal.log
         if log.base.epoch != message.epoch and log.base.position > message.last:
-            self._journal.part()
+            self._part()
         if log.epoch_at(message.upto.position) == message.upto.epoch:
             self.matched = max(self.matched, message.upto.position)
             return False
@@ -131,10 +131,14 @@ class Following:
             return False
         # The only voter of its own last set gave nobody its vote: what it committed is in no other log.
         if journal.commit >= upto.position or log.voters == (self._node,):
-            journal.part()
+            self._part()
         journal.install(upto, voters)
         self.matched = max(self.matched, upto.position)
         return True
+
+    def _part(self, first: int = 1) -> None:
+        self._journal.part(first)
+        self.matched = self._answered = self._told = 0
 
     def _answer(self, now: float) -> None:
         self._answered, self._told = self.stored, self._remembered
@@ -159,6 +163,7 @@ class Following:
             accepted=False,
             previous=message.previous.position if isinstance(message, AppendEntries) else 0,
             hint=hint,
+            anew=self._journal.log.last == EMPTY,
             stamp=now,
             echo=message.stamp,
         )

@@ -145,6 +145,8 @@ class Peers:
             progress.probing = False
             if progress.stored >= last:
                 self._returning.discard(node)
+        elif message.anew:
+            progress.probing, progress.next, progress.stored, progress.knows = True, 1, 0, 0
         elif message.previous > progress.stored and message.previous < progress.next:
             progress.probing = True
             progress.next = max(min(message.previous, message.hint + 1, last + 1), progress.stored + 1)

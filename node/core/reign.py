@@ -18,6 +18,8 @@ from node.core.master import Master
 from node.core.neighbourhood import Found, Neighbourhood
 from node.core.replication import Replica
 from node.core.settings import CoreSettings
+from proto import messages as m
+from proto.voting import Epoch
 
 Emit = Callable[[Iterable[fx.AnyEffect]], None]
 
@@ -201,6 +203,14 @@ class Reign:
         if offered != self._offered:
             self._offered = offered
             self.vote(ve.Roster(nodes=offered, replicas=self._settings.replicas), self._now)
+
+    def told(self, node: str, message: m.Members, now: float) -> None:
+        """A master's roster: it is followed, unless this node reigns. Two masters that meet were parted by
+        a forged close; the one with the lower epoch asks the other to speak to it, and follows."""
+        if self.announced is None or node == self._node:
+            self._allegiance.told(node, message)
+        elif Epoch(message.epoch, node) > self.announced.epoch:
+            self.vote(ve.MasterMet(node=node), now)
 
     # --- who is gone ------------------------------------------------------------------------------
 

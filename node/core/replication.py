@@ -15,6 +15,7 @@ from node.core.voting_events import (
     Commit,
     Compacted,
     Leave,
+    MasterMet,
     PeerDied,
     PeerUp,
     Persisted,
@@ -130,6 +131,8 @@ class Replica:
                 roles.died(event.node, event.incarnation, now, report=True)
             case PeerUp():
                 roles.came_up(event.node, event.incarnation, now)
+            case MasterMet():
+                roles.ask_to_be_spoken_to(event.node)
             case Roster():
                 if roles.mastery is not None:
                     roles.mastery.council.roster(event.nodes, event.replicas)

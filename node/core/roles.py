@@ -14,6 +14,7 @@ from node.core.voting_events import BecomeMaster, Isolation, StepDown
 from proto.voting import (
     AppendAnswer,
     AppendEntries,
+    Epoch,
     Evidence,
     InstallSnapshot,
     LeaveVoters,
@@ -223,6 +224,12 @@ class Roles:
         self._witness.came_up(node, incarnation, now)
         if self.mastery is not None:
             self.mastery.council.came_up(node, incarnation)
+
+    def ask_to_be_spoken_to(self, node: str) -> None:
+        """A master answers whoever asks for votes with its log, voter or not."""
+        journal = self._journal
+        epoch = Epoch(journal.counter + 1, self.node)
+        journal.send(node, PreVote(epoch=epoch, last=journal.log.last))
 
     def leave(self, incarnation: int) -> None:
         """This node drains: it stays a voter until the others have let it go."""

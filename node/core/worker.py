@@ -69,7 +69,7 @@ class LocalSession:
     opened: m.SessionOpened | None = None
     closing: bool = False
     void: bool = False
-    """Its work was given to others: nothing that it says counts any more."""
+    """Nothing that it says counts any more."""
     ended: m.SessionEnded | None = None
     runs: dict[AssignmentId, LocalRun] = field(default_factory=dict)
 
@@ -119,9 +119,8 @@ class Worker:
         self.welcome = True
         effects: list[fx.AnyEffect] = []
         for key in message.void:
-            session = self.sessions.get(key)
-            if session is not None:
-                effects += self._void(session)
+            if key in self.sessions:
+                effects += self._void(self.sessions[key])
         for session in list(self.sessions.values()):
             again: list[AnyMessage] = [*session.listings]
             again += [session.opened] if session.opened is not None else []
@@ -150,7 +149,7 @@ class Worker:
 
     def abandon(self) -> list[fx.AnyEffect]:
         """Nothing that runs here counts any more."""
-        return [effect for session in list(self.sessions.values()) for effect in self._void(session)]
+        return [effect for one in list(self.sessions.values()) for effect in self._void(one)]
 
     def receive(self, message: AnyMessage) -> list[fx.AnyEffect]:
         """A message of the master."""

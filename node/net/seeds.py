@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable
 
 import gevent
 from gevent import socket as gsocket
 from gevent.event import Event as Flag
 
 from node.config import Settings, split_address
+from node.core.cluster import ClusterState
 from node.net.links import Backoff, Links
 from node.net.peer import Peer
 from proto.errors import ProtocolError
@@ -19,6 +21,10 @@ log = logging.getLogger("testring.net")
 
 FOUND_SECONDS = 3.0
 """A founder that was also told to join gives the seeds so long to answer."""
+MISSED_MOST = 8
+"""Addresses of lost peers that a master looks for; the oldest go."""
+MISSED_LIMITS = 5
+"""Suspect limits between two such looks."""
 
 
 class Seeds:
@@ -26,14 +32,15 @@ class Seeds:
 
     Args:
         own: this node's address, which it never dials.
-        settled: whether this node is, or is connected to, a master.
+        core: asked whether this node is, or is connected to, a master, and where a node is.
     """
 
-    def __init__(self, settings: Settings, links: Links, own: str, settled: Callable[[], bool]) -> None:
+    def __init__(self, settings: Settings, links: Links, own: str, core: Callable[[], ClusterState]) -> None:
         self._settings = settings
+        self._core = core
         self._links = links
         self._own = own
-        self._settled = settled
+        self._missed: deque[str] = deque(maxlen=MISSED_MOST)
         self._hint = ""
         self._look = Flag()
         self._said = ""
@@ -49,26 +56,40 @@ class Seeds:
         """Dial the seeds, and whoever is said to be master, whenever there is none."""
         backoff = Backoff()
         while True:
-            if self._settled():
+            if self._core().master:
                 backoff.reset()
                 self._look.clear()
                 self._look.wait(1.0)
                 continue
-            for address in self._addresses():
-                # Looked at anew each time: they dial us meanwhile.
-                if address not in {peer.identity.address for peer in self._links.peers.values()}:
-                    self._try(address)
+            self._visit(self._addresses())
             backoff.wait()
+
+    def reunite(self) -> None:
+        """While this node is master, look now and then for peers that it lost and the seeds: a close that
+        somebody forged may have made two masters, and neither of them needs the other."""
+        while True:
+            gevent.sleep(MISSED_LIMITS * self._settings.timing.suspect)
+            if self._core().is_master:
+                self._visit([*self._missed, *self._addresses()])
+
+    def _visit(self, addresses: Iterable[str]) -> None:
+        for address in addresses:
+            # Looked at anew each time: they dial us meanwhile.
+            if address not in {peer.identity.address for peer in self._links.peers.values()}:
+                self._try(address)
 
     def redirect(self, hint: str) -> None:
         """``hint`` is the address of the master as somebody knows it."""
-        if self._settled():
+        if self._core().master:
             return
         self._hint = hint or self._hint
         self._look.set()
 
-    def lost(self, _node: str) -> None:
+    def lost(self, node: str) -> None:
         """A peer is gone: look at once."""
+        address = self._core().address_of(node)
+        if address and address not in self._missed:
+            self._missed.append(address)
         self._look.set()
 
     def _try(self, address: str) -> Peer | None:

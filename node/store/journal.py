@@ -30,8 +30,8 @@ STATE = "replica"
 """Name in ``meta`` of the facts below."""
 HIGHEST = "highest evaluation"
 """Name in ``meta``: retention deletes evaluations, and an id is never given twice."""
-OWN = (STATE, "incarnation", "aside")
-"""Names in ``meta`` of this node's own facts; a copy for another node does not have them."""
+OWN = (STATE, "incarnation", "cluster", "aside")
+"""Names in ``meta`` of this node's own facts, which a copy of another node's tables does not replace."""
 
 
 class Replay(NamedTuple):

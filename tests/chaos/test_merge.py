@@ -26,10 +26,9 @@ from tests.support.waiting import until
 pytestmark = pytest.mark.chaos
 
 SEED = 1
-SECONDS = 60.0
+SECONDS = 25.0
 WELL_UNDER_WAY = 50
 """Verdicts of an evaluation that runs."""
-PARTED = "this node was master beside another one"
 
 Lines = list[dict[str, Any]]
 
@@ -134,7 +133,7 @@ class Pair:
         died = [(node.name, how) for node, how in self.fleet.died() if node not in self.ended]
         for side in self.sides:
             side.http.close()
-        stubborn = self.fleet.close(keep=False)
+        stubborn = self.fleet.close(keep=True)
         assert died == []
         assert stubborn == []
 
@@ -194,17 +193,8 @@ def test_both_sides_of_a_forged_close_go_on_and_nothing_they_number_collides(sto
         assert side.listed() == sorted([told.before, told.both, told.alone[side.node.name]])
         assert side.health()["durability"] == "local"
     told.finish_apart()
-    loser, master = told.by_epoch()
-    told.pair.ended.append(loser.node)
-    told.pair.network.join()
-    assert loser.node.child.wait(SECONDS), "the side with the lower epoch stops"
-    assert PARTED in loser.node.child.last_words()
-    until(master.reigns_alone, SECONDS, "the other side goes on")
-    for evaluation in (told.before, told.both, told.alone[master.node.name]):
-        master.right(evaluation)
 
 
-@pytest.mark.xfail(reason="the histories of two masters are not merged yet", strict=True)
 @pytest.mark.parametrize("over", [True, False], ids=["over", "running"])
 def test_what_both_sides_of_a_forged_close_acknowledged_is_merged(story, over):
     """``over``: both sides have finished everything when they meet; else it runs on both."""
@@ -218,7 +208,11 @@ def test_what_both_sides_of_a_forged_close_acknowledged_is_merged(story, over):
     told.pair.network.join()
     until(told.pair.is_one, SECONDS, "one master and two voters again")
     for side in told.pair.sides:
-        assert side.listed() == told.all
+        until(
+            lambda side=side: side.listed() == told.all,
+            SECONDS,
+            f"all that was acknowledged at {side.node.name}",
+        )
         for evaluation in told.all:
             lines = side.right(evaluation)
             merged = side.answer(evaluation).get("merged")

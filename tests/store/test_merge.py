@@ -241,12 +241,13 @@ def test_a_copy_for_another_voter_has_what_was_merged(
 def test_setting_aside_leaves_nothing_but_the_vote(other: Story, aside: Callable[..., Aside]) -> None:
     eventful(other)
     other.store.keep("incarnation", "7")
+    other.store.keep("cluster", "c")
     counter = other.store.saved().counter
     aside()
     saved = other.store.saved()
     assert (saved.counter, saved.records, saved.commit) == (counter, (), 0)
     assert other.store.evaluation(12345) is None
-    assert other.store.kept("incarnation") == "7"
+    assert (other.store.kept("incarnation"), other.store.kept("cluster")) == ("7", "c")
 
 
 def test_what_both_sides_have_is_not_offered(other: Story, aside: Callable[..., Aside]) -> None:
