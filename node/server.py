@@ -93,7 +93,9 @@ class Server:
         self.core: ClusterState
         reception = Reception(self.post)
         self.links = Links(self._identity, settings.secret(), self._liveness, reception)
-        self._seeds = Seeds(settings, self.links, self.address, lambda: bool(self.core.master))
+        self._seeds = Seeds(
+            settings, self.links, self.address, lambda: bool(self.core.master), lambda: self.core.is_master
+        )
         self._dialling = Dialling(self.links, self.post, timing.suspect)
         self._keeping = Keeping(self.packages, self.post, self.links.send, self.dial_node)
         self.intake = Intake(

@@ -230,7 +230,7 @@ class ClusterState:
         elif isinstance(message, VOTING | RING):
             return
         elif isinstance(message, m.Members):
-            if self._reign.announced is None or node == self._node:
+            if self._reign.heeds(node, self._now):
                 self._allegiance.told(node, message)
         elif isinstance(message, m.NotMaster):
             self._allegiance.denied(node)

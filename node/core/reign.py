@@ -221,6 +221,14 @@ class Reign:
         if master is not None and not self._around.hears(node, now):
             self._emit(master.admission.bury(node, "silent"))
 
+    def heeds(self, node: str, now: float) -> bool:
+        """Whether the word of a node that says it is master counts here. Of two masters neither takes the
+        other's: their epochs say which of them yields."""
+        if self.announced is None or node == self._node:
+            return True
+        self.vote(ve.Rival(node=node), now)
+        return False
+
     def left(self, node: str) -> None:
         """A node has left in order."""
         if self.master is not None:

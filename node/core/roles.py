@@ -224,6 +224,11 @@ class Roles:
         if self.mastery is not None:
             self.mastery.council.came_up(node, incarnation)
 
+    def met(self, node: str, now: float) -> None:
+        """Another master: of the two, the one that hears of the higher epoch yields."""
+        if self.mastery is not None:
+            self.mastery.asked_for_vote(node, now)
+
     def leave(self, incarnation: int) -> None:
         """This node drains: it stays a voter until the others have let it go."""
         self._leaving = True

@@ -64,6 +64,12 @@ class PeerDied(Event, frozen=True, kw_only=True):
     incarnation: int
 
 
+class Rival(Event, frozen=True, kw_only=True):
+    """This node says that it is master as well."""
+
+    node: str
+
+
 class Roster(Event, frozen=True, kw_only=True):
     """Master only: live nodes that could hold the log, by join, voters included."""
 
@@ -104,7 +110,17 @@ class Leave(Event, frozen=True, kw_only=True):
 
 
 ReplicaEvent: TypeAlias = (
-    Tick | Received | PeerUp | PeerDied | Roster | Append | Persisted | SnapshotFetched | Compacted | Leave
+    Tick
+    | Received
+    | PeerUp
+    | PeerDied
+    | Rival
+    | Roster
+    | Append
+    | Persisted
+    | SnapshotFetched
+    | Compacted
+    | Leave
 )
 
 

@@ -124,6 +124,9 @@ class Links:
     def connect(self, address: str) -> Peer:
         """Dial a control connection and keep it as a peer (errors as ``dial``)."""
         wire = self.dial(address, "node")
+        if wire.peer is not None and wire.peer.node == self._identity("node").node:
+            wire.close()
+            raise ProtocolError(f"{address} is this node itself")
         return self._adopt(wire)
 
     def fresh(self, node: str) -> Peer | None:

@@ -1,9 +1,13 @@
-"""Finding the cluster: dial the seeds, follow hints to the master, dial again when it is lost."""
+"""Finding the cluster: dial the seeds, follow hints to the master, dial again when it is lost.
+
+A master looks for others as well: of two nodes that each took the other for dead nobody would dial.
+"""
 
 from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Callable
 
 import gevent
@@ -20,6 +24,12 @@ log = logging.getLogger("testring.net")
 FOUND_SECONDS = 3.0
 """A founder that was also told to join gives the seeds so long to answer."""
 
+SEEK_SECONDS = 2.0
+"""Between two attempts of a master to reach somebody it was connected to once, or a seed."""
+
+MOST_MET = 64
+"""Former peers that are remembered for that."""
+
 
 class Seeds:
     """Dials until a master is known.
@@ -27,16 +37,29 @@ class Seeds:
     Args:
         own: this node's address, which it never dials.
         settled: whether this node is, or is connected to, a master.
+        reigns: whether it is one.
     """
 
-    def __init__(self, settings: Settings, links: Links, own: str, settled: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        links: Links,
+        own: str,
+        settled: Callable[[], bool],
+        reigns: Callable[[], bool],
+    ) -> None:
         self._settings = settings
         self._links = links
         self._own = own
         self._settled = settled
+        self._reigns = reigns
         self._hint = ""
         self._look = Flag()
         self._said = ""
+        self._met: dict[str, str] = {}
+        """Address -> node that answered there last."""
+        self._sought = time.monotonic()
+        self._turn = 0
 
     def answer(self) -> bool:
         """Whether a seed answers that is in a cluster; one that waits for its founder has epoch 0."""
@@ -53,6 +76,10 @@ class Seeds:
                 backoff.reset()
                 self._look.clear()
                 self._look.wait(1.0)
+                self._remember()
+                if self._reigns() and time.monotonic() - self._sought >= SEEK_SECONDS:
+                    self._sought = time.monotonic()
+                    gevent.spawn(self._seek)
                 continue
             for address in self._addresses():
                 # Looked at anew each time: they dial us meanwhile.
@@ -80,6 +107,35 @@ class Seeds:
             return None
         self._tell(f"connected to {address}")
         return peer
+
+    def _remember(self) -> None:
+        for peer in list(self._links.peers.values()):
+            self._meet(peer.identity.address, peer)
+
+    def _meet(self, address: str, peer: Peer) -> None:
+        self._met.pop(address, None)
+        self._met[address] = peer.identity.node
+        while len(self._met) > MOST_MET:
+            del self._met[next(iter(self._met))]
+
+    def _seek(self) -> None:
+        """Try one of those that are not connected, in turn."""
+        places = dict.fromkeys((*self._met, *self._addresses()))
+        absent = [
+            address
+            for address in places
+            # A seed may be another name of a node that is connected: dialled again, it would be replaced.
+            if address != self._own and self._met.get(address) not in self._links.peers
+        ]
+        if not absent:
+            return
+        address = absent[self._turn % len(absent)]
+        self._turn += 1
+        try:
+            with gevent.Timeout(FOUND_SECONDS, TimeoutError("it does not answer")):
+                self._meet(address, self._links.connect(address))
+        except (OSError, ProtocolError) as error:
+            log.debug("%s is looked for in vain: %s", address, error)
 
     def _tell(self, text: str) -> None:
         # Said once, not at every attempt.
