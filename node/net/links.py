@@ -124,9 +124,6 @@ class Links:
     def connect(self, address: str) -> Peer:
         """Dial a control connection and keep it as a peer (errors as ``dial``)."""
         wire = self.dial(address, "node")
-        if wire.peer is not None and wire.peer.node == self._identity("node").node:
-            wire.close()
-            raise ProtocolError(f"{address} is this node itself")
         return self._adopt(wire)
 
     def fresh(self, node: str) -> Peer | None:
@@ -164,9 +161,11 @@ class Links:
         try:
             peer = wire.handshake()
             self._events.cluster_seen(peer.cluster)
-            own = self._identity(role).cluster
-            if own and peer.cluster and own != peer.cluster:
+            own = self._identity(role)
+            if own.cluster and peer.cluster and own.cluster != peer.cluster:
                 raise ProtocolError(f"node {peer.node} belongs to another cluster than this one")
+            if own.node == peer.node and "stream" not in (role, peer.role):
+                raise ProtocolError(f"{peer.node} is this node itself")
         except BaseException:
             wire.close()
             raise
