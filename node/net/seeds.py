@@ -63,10 +63,10 @@ class Seeds:
 
     def answer(self) -> bool:
         """Whether a seed answers that is in a cluster; one that waits for its founder has epoch 0."""
-        with gevent.Timeout(FOUND_SECONDS, False):
-            peers = map(self._try, self._addresses())
-            return any(peer is not None and peer.identity.epoch > 0 for peer in peers)
-        return False
+        # All at once: one that says nothing must not use up the time of the others.
+        asked = [gevent.spawn(self._try, address) for address in self._addresses()]
+        peers = (done.value for done in gevent.iwait(asked, timeout=FOUND_SECONDS))
+        return any(peer is not None and peer.identity.epoch > 0 for peer in peers)
 
     def follow(self) -> None:
         """Dial the seeds, and whoever is said to be master, whenever there is none."""
