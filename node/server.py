@@ -82,7 +82,9 @@ class Server:
         self.core: ClusterState
         reception = Reception(self.post)
         self.links = Links(self._identity, settings.secret(), self._liveness, reception)
-        self._seeds = Seeds(settings, self.links, self.address, lambda: self.core)
+        self._seeds = Seeds(
+            settings, self.links, self.address, lambda: bool(self.core.master), lambda: self.core.is_master
+        )
         self._dialling = Dialling(self.links, self.post, timing.suspect)
         self._keeping = Keeping(self.packages, self.post, self.links.send, self.dial_node)
         self.intake = Intake(
@@ -175,7 +177,6 @@ class Server:
             self.control.serve,
             lambda: self.links.serve(self._listener),
             self._seeds.follow,
-            self._seeds.reunite,
             lambda: upkeep.run(self.store),
         )
         greenlets = [gevent.spawn(task) for task in tasks]

@@ -232,7 +232,8 @@ class ClusterState:
         elif isinstance(message, VOTING | RING):
             return
         elif isinstance(message, m.Members):
-            self._reign.told(node, message, self._now)
+            if self._reign.heeds(node, self._now):
+                self._allegiance.told(node, message)
         elif isinstance(message, m.NotMaster):
             self._allegiance.denied(node)
         elif isinstance(message, m.Drain):

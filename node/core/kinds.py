@@ -19,5 +19,6 @@ VOTING = (
 RING = v.RingPing | v.RingPong | v.SilenceQuestion | v.SilenceOpinion
 TO_WORKER = m.OpenSession | m.Run | m.Withdraw | m.CloseSession | m.Answered | m.Welcome | v.WantHistory
 """Messages that only a master sends; the worker's side takes them."""
-JOINING = m.Join | m.Held | m.HeldRun | m.Reported | m.NotMaster | m.Neighbours
-"""Messages of nodes that are not, or not yet, members."""
+JOINING = m.Join | m.Held | m.HeldRun | m.Reported | m.NotMaster | m.Neighbours | m.Members
+"""Messages of nodes that are not, or not yet, members; another master's greeting among them, or two
+masters would greet each other for ever."""

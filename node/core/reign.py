@@ -18,8 +18,6 @@ from node.core.master import Master
 from node.core.neighbourhood import Found, Neighbourhood
 from node.core.replication import Replica
 from node.core.settings import CoreSettings
-from proto import messages as m
-from proto.voting import Epoch
 
 Emit = Callable[[Iterable[fx.AnyEffect]], None]
 
@@ -204,14 +202,6 @@ class Reign:
             self._offered = offered
             self.vote(ve.Roster(nodes=offered, replicas=self._settings.replicas), self._now)
 
-    def told(self, node: str, message: m.Members, now: float) -> None:
-        """A master's roster: it is followed, unless this node reigns. Two masters that meet were parted by
-        a forged close; the one with the lower epoch asks the other to speak to it, and follows."""
-        if self.announced is None or node == self._node:
-            self._allegiance.told(node, message)
-        elif Epoch(message.epoch, node) > self.announced.epoch:
-            self.vote(ve.MasterMet(node=node), now)
-
     # --- who is gone ------------------------------------------------------------------------------
 
     def found(self, found: Found, now: float) -> None:
@@ -236,6 +226,14 @@ class Reign:
         master = self._judge(node, incarnation)
         if master is not None and not self._around.hears(node, now):
             self._emit(master.admission.bury(node, "silent"))
+
+    def heeds(self, node: str, now: float) -> bool:
+        """Whether the word of a node that says it is master counts here. Of two masters neither takes the
+        other's: their epochs say which of them yields."""
+        if self.announced is None or node == self._node:
+            return True
+        self.vote(ve.Rival(node=node), now)
+        return False
 
     def left(self, node: str) -> None:
         """A node has left in order."""

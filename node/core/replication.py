@@ -15,7 +15,6 @@ from node.core.voting_events import (
     Commit,
     Compacted,
     Leave,
-    MasterMet,
     PeerDied,
     PeerUp,
     Persisted,
@@ -24,6 +23,7 @@ from node.core.voting_events import (
     Refused,
     ReplicaEffect,
     ReplicaEvent,
+    Rival,
     Roster,
     Saved,
     SnapshotFetched,
@@ -131,8 +131,8 @@ class Replica:
                 roles.died(event.node, event.incarnation, now, report=True)
             case PeerUp():
                 roles.came_up(event.node, event.incarnation, now)
-            case MasterMet():
-                roles.ask_to_be_spoken_to(event.node)
+            case Rival():
+                roles.met(event.node, now)
             case Roster():
                 if roles.mastery is not None:
                     roles.mastery.council.roster(event.nodes, event.replicas)

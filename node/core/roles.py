@@ -14,7 +14,6 @@ from node.core.voting_events import BecomeMaster, Isolation, StepDown
 from proto.voting import (
     AppendAnswer,
     AppendEntries,
-    Epoch,
     Evidence,
     InstallSnapshot,
     LeaveVoters,
@@ -225,11 +224,10 @@ class Roles:
         if self.mastery is not None:
             self.mastery.council.came_up(node, incarnation)
 
-    def ask_to_be_spoken_to(self, node: str) -> None:
-        """A master answers whoever asks for votes with its log, voter or not."""
-        journal = self._journal
-        epoch = Epoch(journal.counter + 1, self.node)
-        journal.send(node, PreVote(epoch=epoch, last=journal.log.last))
+    def met(self, node: str, now: float) -> None:
+        """Another master: of the two, the one that hears of the higher epoch yields."""
+        if self.mastery is not None:
+            self.mastery.asked_for_vote(node, now)
 
     def leave(self, incarnation: int) -> None:
         """This node drains: it stays a voter until the others have let it go."""

@@ -64,8 +64,8 @@ class PeerDied(Event, frozen=True, kw_only=True):
     incarnation: int
 
 
-class MasterMet(Event, frozen=True, kw_only=True):
-    """Master only: another node says that it is master, in a higher epoch."""
+class Rival(Event, frozen=True, kw_only=True):
+    """This node says that it is master as well."""
 
     node: str
 
@@ -114,7 +114,7 @@ ReplicaEvent: TypeAlias = (
     | Received
     | PeerUp
     | PeerDied
-    | MasterMet
+    | Rival
     | Roster
     | Append
     | Persisted

@@ -161,9 +161,11 @@ class Links:
         try:
             peer = wire.handshake()
             self._events.cluster_seen(peer.cluster)
-            own = self._identity(role).cluster
-            if own and peer.cluster and own != peer.cluster:
+            own = self._identity(role)
+            if own.cluster and peer.cluster and own.cluster != peer.cluster:
                 raise ProtocolError(f"node {peer.node} belongs to another cluster than this one")
+            if own.node == peer.node and "stream" not in (role, peer.role):
+                raise ProtocolError(f"{peer.node} is this node itself")
         except BaseException:
             wire.close()
             raise

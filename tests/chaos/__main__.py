@@ -34,7 +34,8 @@ def main() -> int:
     given = _arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(2))
     network, why = _network(given.workers + 1, given.faults)
-    kinds = [kind for kind in given.faults if kind != "cut" or network.can_cut]
+    able = {"cut": network.can_cut, "oneway": network.can_cut_oneway}
+    kinds = [kind for kind in given.faults if able.get(kind, True)]
     print(f"chaos: seed {given.seed}, {given.seconds:g} s, {', '.join(kinds)}{why}", flush=True)
     book, tally = Book(suite.TOTAL), Tally()
     fleet = Fleet(network, workers=given.workers, profile=given.profile)
@@ -55,6 +56,11 @@ def main() -> int:
             and "kill" in kinds
         ):
             book.violated("no master was killed: /health never said replicated with three voters at rest")
+        book.violations += [
+            f"{count} answers {status}"
+            for status, count in sorted(book.refusals.items())
+            if status >= 500 and status != 503
+        ]
         book.violations += [f"{name} had to be killed at the end" for name in fleet.close(keep=True)]
         failed = bool(book.violations or tally.findings)
     except CommandError as error:
@@ -67,7 +73,7 @@ def main() -> int:
     if failed or given.keep:
         print(f"logs, data and story.txt: {fleet.top}")
     if failed:
-        print(f"again: make chaos SECONDS={given.seconds:g} SEED={given.seed}")
+        print(f"again: make chaos SECONDS={given.seconds:g} SEED={given.seed}{_more(given)}")
     return 1 if failed else 0
 
 
@@ -96,12 +102,19 @@ def _run(agent: Agent, tally: Tally, given: argparse.Namespace) -> None:
 def _report(agent: Agent, tally: Tally) -> None:
     book, done = agent.book, agent.done
     kills, stops, cuts = (_sum(agent, kind) for kind in schedule.KINDS)
+    more = {kind: _sum(agent, kind) for kind in schedule.MORE}
     rows = [
         ("evaluations", f"{sum(one.over.is_set() for one in book.submissions)}"),
         ("verdicts checked", f"{tally.verdicts}"),
         ("kills", f"{kills} ({done['kill master']} of the master, {done['kill backup']} of backups)"),
         ("stops", f"{stops} ({done['stop master']} of the master)"),
         ("cuts", f"{cuts} ({done['cut master']} of the master)"),
+        *(
+            (name, f"{more[kind]} ({done[f'{kind} master']} of the master)")
+            for kind, name in (("oneway", "one-way cuts"), ("disk", "lost disks"))
+            if more[kind]
+        ),
+        *([("kills of the HTTP service", f"{more['api']}")] if more["api"] else []),
         ("steps left out", f"{done['skipped']}"),
         ("takeovers", f"{max(0, len(book.epochs) - 1)}"),
         ("tests re-run", f"{tally.rerun}"),
@@ -130,8 +143,17 @@ def _spread(book: Book, role: str) -> str:
     return f"median {median(found):.2f} s, worst {found[-1]:.2f} s of {len(found)}" if found else "none seen"
 
 
+def _more(given: argparse.Namespace) -> str:
+    """The settings that were not the usual ones, for ``make``."""
+    words = [f"--faults {','.join(given.faults)}"] if given.faults != list(schedule.KINDS) else []
+    words += [f"--profile {given.profile}"] if given.profile != "local" else []
+    words += ["--beyond"] if given.beyond else []
+    words += ["--spare-masters"] if given.spare_masters else []
+    return f' ARGS="{" ".join(words)}"' if words else ""
+
+
 def _network(nodes: int, faults: list[str]) -> tuple[Network, str]:
-    if "cut" in faults:
+    if {"cut", "oneway"} & set(faults):
         try:
             return Namespaces(nodes), ""
         except NetworkError as error:
@@ -150,14 +172,15 @@ def _arguments() -> argparse.Namespace:
         "--faults",
         type=lambda text: [kind for kind in text.split(",") if kind],
         default=list(schedule.KINDS),
-        help="of kill,stop,cut (default all; empty: none, to compare with)",
+        help=f"of {','.join((*schedule.KINDS, *schedule.MORE))} (default {','.join(schedule.KINDS)}; "
+        "empty: none, to compare with)",
     )
     parser.add_argument("--spare-masters", action="store_true", help="strike no voters")
     parser.add_argument("--beyond", action="store_true", help="let faults meet among the voters")
     parser.add_argument("--profile", choices=sorted(PROFILES), default="local", help="timing (default local)")
     parser.add_argument("--keep", action="store_true", help="keep logs and data though all went well")
     given = parser.parse_args()
-    unknown = set(given.faults) - set(schedule.KINDS)
+    unknown = set(given.faults) - {*schedule.KINDS, *schedule.MORE}
     if unknown:
         parser.error(f"no such fault: {', '.join(sorted(unknown))}")
     if given.workers < 4:

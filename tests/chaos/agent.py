@@ -1,7 +1,8 @@
 """Carries the schedule out, one thread, and holds itself to what the cluster promises to survive.
 
 Single faults: among the voters at most one node is away at a time, and it counts as away until the
-cluster has it back and says that it is replicated again. Of the others some always stay up.
+cluster has it back and says that it is replicated again. Of the others some always stay up. The HTTP
+service is no node: it may be away beside one.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ class Agent:
     done: Counter[str] = field(default_factory=Counter)
     """``kill master``, ``cut worker``, ... -> how often; ``skipped`` steps too."""
     _away: list[_Away] = field(default_factory=list)
+    _outage: float = 0.0
+    """When the HTTP service is to be started again; 0 while it is there."""
     _began: float = field(default_factory=time.monotonic)
     _pause: threading.Event = field(default_factory=threading.Event)
 
@@ -63,9 +66,10 @@ class Agent:
             if step is not None and now >= due + step.after and self._tried(step, now - due - step.after):
                 step, due = next(self.steps, None), now
             self._pause.wait(_TICK)
+        self._outage = min(self._outage, end)
         for away in self._away:
             away.until = min(away.until, end)
-        while self._away:
+        while self._away or self._outage:
             self._bring_back(time.monotonic())
             self._pause.wait(_TICK)
 
@@ -73,6 +77,8 @@ class Agent:
 
     def _tried(self, step: Step, waited: float) -> bool:
         """Whether the step is done with: carried out, or left out after a long wait."""
+        if step.kind == "api":
+            return self._struck_service(step)
         target = self._target(step)
         if target is not None:
             self._strike(step, target)
@@ -99,11 +105,12 @@ class Agent:
         # Two nodes always stay able to run tests, or there would be nothing to see.
         if node in away or len(away) > len(self.fleet.nodes) - 4:
             return None
-        if node.address in view.voters and not self.beyond:
+        # A second lost disk among three would be a lost majority, and that is not promised.
+        if node.address in view.voters and not (self.beyond and step.kind != "disk"):
             settled = max((one.back for one in self._away), default=0.0)
             if any(one.address in view.voters for one in away) or view.at <= settled:
                 return None
-            if view.durability != "replicated" or len(view.voters) < 3:
+            if view.durability != "replicated" or len(view.voters) < 3 or not view.voters <= view.members:
                 return None
         return node
 
@@ -113,19 +120,34 @@ class Agent:
             "master" if node.address == view.master else "backup" if node.address in view.voters else "worker"
         )
         now = time.monotonic()
-        if step.kind == "kill":
+        how = ""
+        if step.kind in ("kill", "disk"):
             self.book.killed(self.fleet.kill(node), role)
         elif step.kind == "stop":
             self.fleet.stop(node)
+        elif step.kind == "oneway":
+            self.fleet.cut_oneway(node, mute=step.mute)
+            how = ", mute" if step.mute else ", deaf"
         else:
             self.fleet.cut(node)
         self._away.append(_Away(node, step.kind, now + step.seconds))
         self.done[f"{step.kind} {role}"] += 1
-        self._tell(f"{step.kind} {node.name} ({role}) for {step.seconds:.2f} s")
+        self._tell(f"{step.kind} {node.name} ({role}{how}) for {step.seconds:.2f} s")
+
+    def _struck_service(self, step: Step) -> bool:
+        """Kill the HTTP service, unless it is away already."""
+        if self._outage:
+            return False
+        self.fleet.service.kill()
+        self._outage = time.monotonic() + step.seconds
+        self.done["api killed"] += 1
+        self._tell(f"api for {step.seconds:.2f} s")
+        return True
 
     # --- bringing back ----------------------------------------------------------------------
 
     def _bring_back(self, now: float) -> None:
+        self._bring_back_service(now)
         for node, how in self.fleet.died():
             self.book.violated(f"{node.name} ended by itself: {how}")
             self._tell(f"{node.name} ended by itself: {how}")
@@ -147,8 +169,21 @@ class Agent:
                     f"{away.node.name} is not in /network {RETURN_SECONDS:g} s after its {away.kind} ended"
                 )
 
+    def _bring_back_service(self, now: float) -> None:
+        service = self.fleet.service
+        if not self._outage or now < self._outage:
+            return
+        if service.child is not None and service.child.running:
+            if service.listening:
+                self._outage = 0.0
+                self._tell("api is back")
+        else:
+            service.start()
+
     def _end(self, away: _Away) -> None:
         node = away.node
+        if away.kind == "disk":
+            self.fleet.wipe(node)
         if node.state == "stopped":
             self.fleet.resume(node)
         elif node.state == "cut":
@@ -165,6 +200,8 @@ class Agent:
                     return False
             except CommandError:
                 return False  # found by ``died`` in the next round
+            if len(node.ids) > node.disks:
+                self.book.violated(f"{node.name} has {len(node.ids)} identities on {node.disks} disks")
             # Before this moment it may be listed from its former life.
             away.back = time.monotonic()
         return view.at > away.back and node.address in view.members

@@ -142,7 +142,7 @@ class Proxied:
     ``addresses`` are the doors', which the nodes advertise; ``listens`` is where they are in fact.
     """
 
-    can_cut = False
+    can_cut = can_cut_oneway = False
 
     def __init__(self, nodes: int) -> None:
         # Held together, so that no port is given twice.
@@ -173,6 +173,10 @@ class Proxied:
     def cut(self, node: int) -> None:
         """Not possible here: doors close aloud."""
         raise NetworkError(f"node {node} cannot be cut off by a door")
+
+    def cut_oneway(self, node: int, *, mute: bool) -> None:
+        """Not possible here."""
+        raise NetworkError(f"node {node} cannot be {'muted' if mute else 'deafened'} by a door")
 
     def heal(self, node: int) -> None:
         """Nothing was cut."""

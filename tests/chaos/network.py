@@ -29,11 +29,13 @@ class Network(Protocol):
     """``addresses`` is how nodes know each other, ``listens`` where they listen; by the node's number."""
 
     can_cut: bool
+    can_cut_oneway: bool
     addresses: list[str]
     listens: list[str]
 
     def command(self, node: int, module: str, arguments: Sequence[str]) -> tuple[str, list[str]]: ...
     def cut(self, node: int) -> None: ...
+    def cut_oneway(self, node: int, *, mute: bool) -> None: ...
     def heal(self, node: int) -> None: ...
     def close(self) -> None: ...
 
@@ -41,7 +43,7 @@ class Network(Protocol):
 class Loopback:
     """All nodes on 127.0.0.1: nothing to set up, and nothing that could drop packets."""
 
-    can_cut = False
+    can_cut = can_cut_oneway = False
 
     def __init__(self, nodes: int) -> None:
         # Held together, so that no port is given twice.
@@ -59,6 +61,10 @@ class Loopback:
     def cut(self, node: int) -> None:
         """Not possible here."""
         raise NetworkError(f"node {node} cannot be cut off on loopback")
+
+    def cut_oneway(self, node: int, *, mute: bool) -> None:
+        """Not possible here."""
+        raise NetworkError(f"node {node} cannot be {'muted' if mute else 'deafened'} on loopback")
 
     def heal(self, node: int) -> None:
         """Nothing was cut."""
@@ -86,6 +92,7 @@ class Namespaces:
             if shutil.which(tool) is None:
                 raise NetworkError(f"network namespaces need {tool} (package iproute2)")
         sweep()
+        self.can_cut_oneway = shutil.which("iptables") is not None
         self.addresses = [f"10.77.0.{node + 1}:{_PORT}" for node in range(nodes)]
         self.listens = self.addresses
         self._names = [f"{_PREFIX}{os.getpid()}-{node}" for node in range(nodes)]
@@ -122,15 +129,24 @@ class Namespaces:
         """Drop every packet from and to the node, without a word to either side."""
         self._state(node, _DISABLED)
 
+    def cut_oneway(self, node: int, *, mute: bool) -> None:
+        """Drop what the node sends (``mute``) or what is sent to it; the other direction passes."""
+        self._filter(node, "-A", *(("OUTPUT", "-o") if mute else ("INPUT", "-i")), "eth0", "-j", "DROP")
+
     def heal(self, node: int) -> None:
         """Let packets pass again."""
         self._state(node, _FORWARDING)
+        if self.can_cut_oneway:
+            self._filter(node, "-F")
 
     def close(self) -> None:
         """Remove the namespaces; processes in them keep theirs until they end."""
         for name in (*self._names, self._switch):
             if (_NETNS / name).exists():
                 _run("ip", "netns", "delete", name)
+
+    def _filter(self, node: int, *rule: str) -> None:
+        _run("ip", "netns", "exec", self._names[node], "iptables", "-w", *rule)
 
     def _state(self, node: int, state: str) -> None:
         _run("bridge", "-n", self._switch, "link", "set", "dev", f"port{node}", "state", state)

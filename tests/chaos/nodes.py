@@ -43,7 +43,8 @@ class Node:
     lives: int = 0
     child: Child | None = None
     ids: set[str] = field(default_factory=set)
-    """Every identity it ever had: one, while its disk is kept."""
+    """Every identity it ever had: one for each disk."""
+    disks: int = 1
 
     @property
     def name(self) -> str:
@@ -204,6 +205,16 @@ class Fleet:
         """Drop its packets in both directions."""
         self.network.cut(node.number)
         node.state = "cut"
+
+    def cut_oneway(self, node: Node, *, mute: bool) -> None:
+        """Drop what it sends (``mute``), or what is sent to it."""
+        self.network.cut_oneway(node.number, mute=mute)
+        node.state = "cut"
+
+    def wipe(self, node: Node) -> None:
+        """A killed node's disk is lost: it starts with an empty data directory, as a new node."""
+        shutil.rmtree(self.top / node.name)
+        node.disks += 1
 
     def heal(self, node: Node) -> None:
         """Let its packets pass."""

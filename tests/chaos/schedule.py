@@ -11,13 +11,17 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-Kind = Literal["kill", "stop", "cut"]
+Kind = Literal["kill", "stop", "cut", "oneway", "disk", "api"]
 Role = Literal["master", "backup", "worker"]
 
 KINDS: tuple[Kind, ...] = ("kill", "stop", "cut")
-_WEIGHTS = {"kill": 5, "stop": 3, "cut": 2}
+"""What a run does unless told otherwise; a seed's steps depend on the kinds."""
+MORE: tuple[Kind, ...] = ("oneway", "disk", "api")
+"""Kinds that are to be asked for."""
+_WEIGHTS = {"kill": 5, "stop": 3, "cut": 2, "oneway": 2, "disk": 1, "api": 1}
 _ROLES: tuple[Role, ...] = ("master", "backup", "worker")
 _ROLE_WEIGHTS = (3, 3, 4)
+_INDICES = 1000
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class Step:
     Attributes:
         after: seconds after the step before it.
         index: which of the nodes of that role, modulo their number.
-        seconds: how long the node stays killed, stopped or cut off.
+        mute: of a one-way cut: the node's own packets are dropped, else those that are sent to it.
+        seconds: how long it lasts.
     """
 
     after: float
@@ -35,6 +40,10 @@ class Step:
     role: Role
     index: int
     seconds: float
+
+    @property
+    def mute(self) -> bool:
+        return self.index >= _INDICES // 2
 
     def __str__(self) -> str:
         return f"{self.kind} {self.role} for {self.seconds:.2f} s"
@@ -55,4 +64,4 @@ def steps(seed: int, suspect: float, kinds: Sequence[Kind] = KINDS, masters: boo
         role = random.choices(_ROLES, _ROLE_WEIGHTS)[0]
         long = random.random() < 0.5
         share = random.uniform(1.5, 4.0) if long else random.uniform(0.1, 0.7)
-        yield Step(after, kind, role if masters else "worker", random.randrange(1000), share * suspect)
+        yield Step(after, kind, role if masters else "worker", random.randrange(_INDICES), share * suspect)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cli.children import Child
+from cli.errors import CommandError
 
 READY_SECONDS = 60.0
 _READY = re.compile(r"listening (?:at|on):? *(?:http://)?(?P<address>\S+:\d+)", re.IGNORECASE)
@@ -57,6 +58,22 @@ class Service:
         """
         assert self.child is not None
         self.url = "http://" + self.child.wait_ready(seconds)["address"]
+
+    @property
+    def listening(self) -> bool:
+        """Whether it does by now.
+
+        Raises:
+            CommandError: it ended instead.
+        """
+        assert self.child is not None
+        try:
+            self.ready(0.0)
+        except CommandError:
+            if not self.child.running:
+                raise
+            return False
+        return True
 
     def kill(self) -> None:
         """SIGKILL its process and its gunicorn workers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import select
 import subprocess
 import zipfile
 
@@ -15,6 +16,7 @@ from tests.chaos.gaps import ENOUGH, Availability, Gaps
 from tests.chaos.network import Namespaces, NetworkError
 from tests.support.waiting import until
 
+SECONDS = 5.0
 FINISHED = {"state": "finished", "tests": {"total": suite.TOTAL}}
 
 
@@ -41,6 +43,13 @@ def test_a_schedule_has_everything_in_it():
         itertools.product(schedule.KINDS, ("master", "backup", "worker"))
     )
     assert min(step.seconds for step in steps) < 1.0 < max(step.seconds for step in steps)
+
+
+def test_further_kinds_come_only_when_they_are_named():
+    named = {step.kind for step in itertools.islice(schedule.steps(1, 1.0, schedule.MORE), 200)}
+    assert named == set(schedule.MORE)
+    mute = {step.mute for step in itertools.islice(schedule.steps(1, 1.0, ["oneway"]), 200)}
+    assert mute == {True, False}
 
 
 def test_voters_are_spared_on_request():
@@ -159,6 +168,7 @@ listener = socket.create_server(("{host}", {port}))
 print("ready", flush=True)
 sock, _ = listener.accept()
 while data := sock.recv(1):
+    print(data.decode(), flush=True)
     sock.sendall(data)
 """
 _ASK = """
@@ -184,7 +194,18 @@ def network():
     network.close()
 
 
-def test_a_node_that_is_cut_off_keeps_its_connections(network):
+CUTS = {
+    "both ways": (lambda network: network.cut(0), False),
+    "deaf": (lambda network: network.cut_oneway(0, mute=False), False),
+    "mute": (lambda network: network.cut_oneway(0, mute=True), True),
+}
+"""How the first node is cut off, and whether it still hears the other."""
+
+
+@pytest.mark.parametrize(("cut", "hears"), CUTS.values(), ids=CUTS)
+def test_a_node_that_is_cut_off_keeps_its_connections(network, cut, hears):
+    if cut is not CUTS["both ways"][0] and not network.can_cut_oneway:
+        pytest.skip("one-way cuts need iptables")
     host, _, port = network.addresses[0].rpartition(":")
 
     def spawn(node: int, text: str) -> subprocess.Popen[str]:
@@ -199,9 +220,11 @@ def test_a_node_that_is_cut_off_keeps_its_connections(network):
     with spawn(0, _ECHO) as server:
         assert server.stdout.readline() == "ready\n"
         with spawn(1, _ASK) as client:
-            assert ask(1) == "1"
-            network.cut(0)
+            assert ask(1) == server.stdout.readline().strip() == "1"
+            cut(network)
             assert ask(2) == "silence"
+            heard, _, _ = select.select([server.stdout], [], [], SECONDS if hears else 0.0)
+            assert bool(heard) is hears
             network.heal(0)
             assert until(lambda: ask(3) == "2", 10.0, "what was sent meanwhile arrives: nothing was closed")
             client.stdin.close()
