@@ -247,14 +247,15 @@ class ClusterState:
     # --- whom to know -----------------------------------------------------------------------------
 
     def _wanted(self) -> Iterable[str]:
-        """Whom to be connected to."""
-        voters = self._reign.required if self._node in self._reign.required else ()
+        """Whom to be connected to; an empty id is nobody."""
+        required, successor = self._reign.required, self._around.successor
+        voters = required if self._node in required else ()
         master = self._reign.master
         if master is not None:
-            return {*voters, *master.roster.awaited, self._around.successor} - {""}
+            return (*voters, *master.roster.awaited, successor)
         if not self.master:
             voters = (*voters, *self._allegiance.members.voters)
-        return {*voters, self._allegiance.followed.node, self._around.successor} - {""}
+        return (*voters, self._allegiance.followed.node, successor)
 
     # --- leaving ----------------------------------------------------------------------------------
 

@@ -35,6 +35,9 @@ class Log:
 
     def required(self, commit: int) -> tuple[VoterSet, ...]:
         """The sets whose majorities must agree: the last committed one and all after it."""
+        newest, voters = self._changes[-1]
+        if newest <= commit:
+            return (voters,) if voters else ()
         sets: list[VoterSet] = []
         for position, voters in reversed(self._changes):
             if voters and voters not in sets:
