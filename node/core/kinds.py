@@ -21,3 +21,7 @@ TO_WORKER = m.OpenSession | m.Run | m.Withdraw | m.CloseSession | m.Answered | m
 """Messages that only a master sends; the worker's side takes them."""
 JOINING = m.Join | m.Held | m.HeldRun | m.Reported | m.NotMaster | m.Neighbours
 """Messages of nodes that are not, or not yet, members."""
+FROM_SESSIONS = frozenset(
+    (m.Verdicts, m.Started, m.Collected, m.Done, m.Listing, m.SessionOpened, m.HandedBack, m.SessionEnded)
+)
+"""What a worker's sessions say, for a master only: nearly all messages are of these."""

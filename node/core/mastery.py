@@ -35,7 +35,7 @@ class Mastery:
         self.isolated = False
         self.deadline = now
         self._settled_at = 0
-        """The voters record that a majority of its voters is known to know of: that is never unknown again."""
+        """The voters record that a majority of its voters is known to know of; that stays so."""
         self._journal = journal
         self._witness = witness
         self._timing = timing

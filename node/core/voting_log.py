@@ -46,6 +46,12 @@ class Log:
                 break
         return tuple(sets)
 
+    def changes(self, first: int, last: int) -> list[VoterSet]:
+        """The sets that records ``first`` to ``last`` name, in order."""
+        if self._changes[-1][0] < first:
+            return []
+        return [voters for position, voters in self._changes if first <= position <= last]
+
     def append(self, record: LogRecord) -> None:
         """Raises ValueError if the record does not follow the last one."""
         if record.position != self.last.position + 1:
