@@ -277,7 +277,7 @@ class Started(Message, frozen=True, kw_only=True):
     test: TestId
 
 
-class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Verdict(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One attempt's outcome for one test (or for a collector that failed or was skipped)."""
 
     test: TestId

@@ -14,7 +14,7 @@ from msgspec import Struct
 from proto.words import Count, Message, Name, Sha256
 
 
-class Epoch(Struct, frozen=True, array_like=True, order=True):
+class Epoch(Struct, frozen=True, array_like=True, order=True, gc=False):
     """A master's term. Ordered by counter, then node, so that two masters never share one."""
 
     counter: Count
@@ -24,7 +24,7 @@ class Epoch(Struct, frozen=True, array_like=True, order=True):
         return f"{self.counter}.{self.node}"
 
 
-class Mark(Struct, frozen=True, array_like=True, order=True):
+class Mark(Struct, frozen=True, array_like=True, order=True, gc=False):
     """The end of a log: the last record's epoch, then its position. The larger log is the newer."""
 
     epoch: Epoch
@@ -38,7 +38,7 @@ NO_EPOCH = Epoch(0, "")
 EMPTY = Mark(NO_EPOCH, 0)
 
 
-class LogRecord(Struct, frozen=True, array_like=True):
+class LogRecord(Struct, frozen=True, array_like=True, gc=False):
     """One record. ``payload`` is opaque here; a record with ``voters`` names the log-holders.
 
     The first record of every epoch is a voters record, which repeats the set if nothing changes.

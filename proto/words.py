@@ -1,4 +1,8 @@
-"""The words that messages are made of: bounded fields, ids, and the base of every message."""
+"""The words that messages are made of: bounded fields, ids, and the base of every message.
+
+Ids, verdicts and log records are held by the hundred thousand. They cannot be part of a cycle, so
+``gc=False`` spares the garbage collector from looking through them.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +32,7 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, tag=_kebab)
     """Base of everything that is sent. Instances are immutable and compare by value."""
 
 
-class AssignmentId(Struct, frozen=True, array_like=True, order=True):
+class AssignmentId(Struct, frozen=True, array_like=True, order=True, gc=False):
     """(issuing epoch, node that issued it, n): unique for ever, so a late verdict can be fenced."""
 
     epoch: int
@@ -39,7 +43,7 @@ class AssignmentId(Struct, frozen=True, array_like=True, order=True):
         return f"{self.epoch}.{self.node}.{self.n}"
 
 
-class TestId(Struct, frozen=True, array_like=True, order=True):
+class TestId(Struct, frozen=True, array_like=True, order=True, gc=False):
     """A node id exactly as pytest writes it, and 0, 1, ... where a suite repeats that id."""
 
     __test__ = False

@@ -45,12 +45,17 @@ class Admission:
         self._losses = losses
         self._desk = desk
         self._record = record
+        self._members = roster.message(epoch.counter, holders.required)
 
     # --- telling ------------------------------------------------------------------------------
 
     def members(self) -> m.Members:
-        """The roster, and everybody whose vote may count, as it is told to every member."""
-        return self._roster.message(self._epoch.counter, self._holders.required)
+        """The roster, and everybody whose vote may count, as it is told to every member: the very same
+        message until one of them changes."""
+        roster, required, told = self._roster, self._holders.required, self._members
+        if told.members is not roster.members or told.voters is not required:
+            self._members = roster.message(self._epoch.counter, required)
+        return self._members
 
     def announce(self) -> list[fx.AnyEffect]:
         """Tell every member who is one, and who holds the log."""

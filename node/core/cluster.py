@@ -15,7 +15,7 @@ from node.core import events as ev
 from node.core import records as rec
 from node.core import voting_events as ve
 from node.core.allegiance import Allegiance
-from node.core.kinds import JOINING, RING, TO_WORKER, VOTING
+from node.core.kinds import FROM_SESSIONS, JOINING, RING, TO_WORKER, VOTING
 from node.core.membership import Roster
 from node.core.neighbourhood import Neighbourhood
 from node.core.reign import Reign
@@ -57,9 +57,7 @@ class ClusterState:
         self._todo: deque[fx.AnyEffect] = deque()
         emit = self._todo.extend
         self._replica = Replica(node, saved, timing, now)
-        self._around = Neighbourhood(
-            node, timing, now, emit, lambda found: self._reign.found(found, self._now)
-        )
+        self._around = Neighbourhood(node, timing, now, emit, lambda it: self._reign.found(it, self._now))
         roster = Roster(node, members).message(0, self._replica.voters)
         self._allegiance = Allegiance(settings, node, address, slots, alone, roster, self._around, emit)
         self._worker = self._allegiance.worker
@@ -111,8 +109,7 @@ class ClusterState:
 
     def next_deadline(self) -> float | None:
         """When to come back with a ``Tick`` at the latest, on the clock of ``now``."""
-        own = self._worker.drain_deadline
-        deadlines = (self._reign.next_deadline(), self._around.next_deadline(), own)
+        deadlines = (self._reign.next_deadline(), self._around.next_deadline(), self._worker.drain_deadline)
         return min((deadline for deadline in deadlines if deadline is not None), default=None)
 
     # --- the entrance -----------------------------------------------------------------------------
@@ -124,11 +121,13 @@ class ClusterState:
         self._now = now
         self._on(event)
         out: list[fx.AnyEffect] = []
-        told = True
-        while told:
-            # What goes out changes nothing here; only what this node tells itself is followed up again.
-            self._follow_up()
-            told = False
+        # What is committed lets out what was decided before: nothing new follows from it. Nor from what
+        # goes out; only what this node tells itself is followed up again.
+        told = not isinstance(event, ev.Committed)
+        while told or self._todo:
+            if told:
+                self._follow_up()
+                told = False
             while self._todo:
                 effect = self._todo.popleft()
                 if isinstance(effect, fx.Send) and effect.node == self._node:
@@ -197,9 +196,8 @@ class ClusterState:
         if not self._around.down(event, self._now):
             return
         self._allegiance.disconnected(event.node)
-        master = self._reign.master
-        if master is not None:
-            master.admission.away(event.node)
+        if self._reign.master is not None:
+            self._reign.master.admission.away(event.node)
 
     # --- what is said -----------------------------------------------------------------------------
 
@@ -208,11 +206,12 @@ class ClusterState:
         if incarnation is None:
             return
         message = event.message
-        if isinstance(message, RING):
+        ordinary = type(message) in FROM_SESSIONS
+        if not ordinary and isinstance(message, RING):
             self._around.said(event.node, incarnation, message, self._now)
         else:
             self._around.heard(event.node, incarnation, self._now)
-        if isinstance(message, VOTING):
+        if not ordinary and isinstance(message, VOTING):
             vote = ve.Received(node=event.node, incarnation=incarnation, message=message)
             self._reign.vote(vote, self._now)
         self._said(event.node, message)
@@ -225,15 +224,16 @@ class ClusterState:
         """A message of a peer, or of this node to itself."""
         master = self._reign.master
         incarnation = self._incarnation if node == self._node else self._around.incarnation(node) or 0
-        if isinstance(message, v.Evidence):
+        if master is not None and type(message) in FROM_SESSIONS:
+            self._todo.extend(master.receive(node, message, incarnation, self._now))
+        elif isinstance(message, v.Evidence):
             self._reign.died(message.node, message.incarnation)
         elif isinstance(message, v.SilenceReport):
             self._reign.silent(message.node, message.incarnation, self._now)
         elif isinstance(message, VOTING | RING):
             return
         elif isinstance(message, m.Members):
-            if self._reign.heeds(node, self._now):
-                self._allegiance.told(node, message)
+            self._reign.told(node, message, self._now)
         elif isinstance(message, m.NotMaster):
             self._allegiance.denied(node)
         elif isinstance(message, m.Drain):
@@ -249,14 +249,14 @@ class ClusterState:
     # --- whom to know -----------------------------------------------------------------------------
 
     def _wanted(self) -> Iterable[str]:
-        """Whom to be connected to."""
-        voters = self._reign.required if self._node in self._reign.required else ()
-        master = self._reign.master
-        if master is not None:
-            return {*voters, *master.roster.awaited, self._around.successor} - {""}
+        """Whom to be connected to; an empty id is nobody."""
+        required, successor = self._reign.required, self._around.successor
+        voters = required if self._node in required else ()
+        if self._reign.master is not None:
+            return (*voters, *self._reign.master.roster.awaited, successor)
         if not self.master:
             voters = (*voters, *self._allegiance.members.voters)
-        return {*voters, self._allegiance.followed.node, self._around.successor} - {""}
+        return (*voters, self._allegiance.followed.node, successor)
 
     # --- leaving ----------------------------------------------------------------------------------
 
@@ -276,9 +276,8 @@ class ClusterState:
         """Nobody needs this node: not before the set of voters without it is committed."""
         if self._alone_with_the_log():
             return True
-        if self.is_master or self._node in self._reign.required:
-            return False
-        return self._allegiance.let_go(holds_log=bool(self._replica.voters))
+        needed = self.is_master or self._node in self._reign.required
+        return not needed and self._allegiance.let_go(holds_log=bool(self._replica.voters))
 
     # --- for tests and for people -----------------------------------------------------------------
 

@@ -27,6 +27,10 @@ class Contacts:
         """Node -> when it may be dialled again."""
         self._under_way: set[str] = set()
         """Nodes that are being dialled, until ``Dialled`` comes."""
+        self._quiet = 0.0
+        """Until then ``want`` would do nothing, as long as nothing changes."""
+        self._reached: tuple[str, ...] | None = None
+        """Addresses of the connected nodes; None once a connection or an address has changed."""
         self.addresses: dict[str, str] = {}
         self.connected: dict[str, int] = {}
         """Node -> incarnation, of the authenticated control connections."""
@@ -35,6 +39,7 @@ class Contacts:
         """The roster names an address; a connected node's own word counts more."""
         if node not in self.connected and address:
             self.addresses[node] = address
+            self._changed()
 
     def up(self, node: str, address: str, incarnation: int) -> None:
         """A connection is there."""
@@ -42,27 +47,43 @@ class Contacts:
         self._next.pop(node, None)
         if address:
             self.addresses[node] = address
+        self._changed()
 
     def down(self, node: str, incarnation: int) -> bool:
         """A connection is gone; False if a later process of the node is connected already."""
         if self.connected.get(node) != incarnation:
             return False
         del self.connected[node]
+        self._changed()
         return True
 
     def dialled(self, node: str) -> None:
         """An attempt ended."""
         self._under_way.discard(node)
+        self._changed()
+
+    def reached(self) -> tuple[str, ...]:
+        """Addresses of the connected nodes, sorted."""
+        if self._reached is None:
+            known = (self.addresses.get(node, "") for node in self.connected)
+            self._reached = tuple(sorted(filter(None, known)))
+        return self._reached
+
+    def _changed(self) -> None:
+        self._quiet, self._reached = 0.0, None
 
     def want(self, nodes: Iterable[str], now: float) -> list[fx.AnyEffect]:
         """Dial those of ``nodes`` that are not connected and whose turn has come."""
-        wanted = frozenset(nodes) - {self._node}
+        wanted = frozenset(nodes)
+        if wanted == self._wanted and now < self._quiet:
+            return []
         if wanted != self._wanted:
             self._wanted = wanted
             self._next = {node: at for node, at in self._next.items() if node in wanted}
             self._rest = {node: at for node, at in self._rest.items() if node in wanted or at > now}
         effects: list[fx.AnyEffect] = []
-        for node in sorted(wanted):
+        due = float("inf")
+        for node in sorted(wanted - {self._node, ""}):
             if node in self.connected or node not in self.addresses:
                 continue
             if node not in self._next:
@@ -70,6 +91,8 @@ class Contacts:
                 self._next[node] = max(now + pause, self._rest.get(node, now))
             if now >= self._next[node]:
                 effects += self.dial(node, now)
+            due = min(due, self._next[node])
+        self._quiet = due
         return effects
 
     def dial(self, node: str, now: float) -> list[fx.AnyEffect]:

@@ -42,6 +42,8 @@ class Witness:
         self._incarnations: dict[str, int] = {}
         self._dead: dict[str, int] = {}
         self._heard: dict[str, float] = {}
+        self.version = 0
+        """Changes whenever ``is_dead`` may answer otherwise than before."""
         self.lease: Lease | None = None
 
     def hear(self, node: str, incarnation: int, now: float) -> bool:
@@ -49,7 +51,9 @@ class Witness:
         known = self._incarnations.get(node, -1)
         if incarnation < known or incarnation <= self._dead.get(node, -1):
             return False
-        self._incarnations[node] = incarnation
+        if incarnation != known:
+            self._incarnations[node] = incarnation
+            self.version += 1
         self._heard[node] = now
         return True
 
@@ -58,6 +62,7 @@ class Witness:
         if incarnation >= self._incarnations.get(node, -1):
             if self._dead.get(node, -1) >= incarnation:
                 self._dead[node] = incarnation - 1
+                self.version += 1
             self.hear(node, incarnation, now)
 
     def died(self, node: str, incarnation: int) -> bool:
@@ -65,6 +70,7 @@ class Witness:
         if incarnation < self._incarnations.get(node, -1) or incarnation <= self._dead.get(node, -1):
             return False
         self._incarnations[node] = self._dead[node] = incarnation
+        self.version += 1
         return True
 
     def is_dead(self, node: str) -> bool:

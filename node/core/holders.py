@@ -28,6 +28,11 @@ class Holders:
         self._expected: dict[str, int] = {}
         """Packages of evaluations that are about to be merged: hash -> size in bytes."""
         self._changed = True
+        self._has_changed = 0
+        """How often ``_has`` has, or may have."""
+        self._eligible: tuple[str, ...] = ()
+        self._eligible_by: tuple[object, ...] = ()
+        """What ``_eligible`` follows from, as it was then."""
         self.voters: tuple[str, ...] = (node,)
         self.committed: tuple[str, ...] = (node,)
         """The newest set that is committed."""
@@ -47,7 +52,7 @@ class Holders:
 
     def noted(self, packages: Set[str], holders: Set[str]) -> bool:
         """These nodes have these packages; whether a majority of the voters does."""
-        self._changed = True
+        self._found()
         for node in holders:
             self._has.setdefault(node, set()).update(packages)
         have = {self._node, *holders} if packages else set(self.voters)
@@ -57,7 +62,7 @@ class Holders:
         """This node has them, from ``holder``: others that hold the log are to have them as well."""
         self._expected.update(packages)
         self._has.setdefault(holder, set()).update(packages)
-        self._changed = True
+        self._found()
 
     def expected(self, packages: Mapping[str, int]) -> bool:
         """Whether this node has them, and so has a majority of the voters."""
@@ -71,19 +76,20 @@ class Holders:
         """The evaluation is in the ledger, or will not be."""
         for package in packages:
             self._expected.pop(package, None)
+        self._found()
 
     def forget(self, node: str) -> None:
         """A member is gone."""
         self._has.pop(node, None)
         self._under_way.discard(node)
-        self._changed = True
+        self._found()
 
     def equipped(self, event: ev.Equipped) -> None:
         """The end of an ``Equip``."""
         self._under_way.discard(event.node)
         # One that could not is asked again when something has changed, not at once and for ever.
         if event.ok and event.node in self._roster:
-            self._changed = True
+            self._found()
             self._has.setdefault(event.node, set()).update(event.packages)
 
     def equip(self, connected: Set[str]) -> list[fx.AnyEffect]:
@@ -91,6 +97,7 @@ class Holders:
         if not self._changed:
             return []
         self._changed = False
+        self._has_changed += 1
         needed = self._unfinished()
         effects: list[fx.AnyEffect] = []
         for node in self._targets():
@@ -106,12 +113,22 @@ class Holders:
 
     def eligible(self) -> tuple[str, ...]:
         """Live nodes, by join, that are voters or have all they need to become one."""
-        needed = self._unfinished().keys()
-        return tuple(
-            node
-            for node in self._roster.able()
-            if node in self.voters or (node in self._has and needed <= self._has[node])
-        )
+        by = (self._ledger.version, self._has_changed, self._roster.members, self.voters)
+        # Asked after every event. None of these changes often, and comparing the very same ones is cheap.
+        if by != self._eligible_by:
+            self._eligible_by = by
+            needed = self._unfinished().keys()
+            self._eligible = tuple(
+                node
+                for node in self._roster.able()
+                if node in self.voters or (node in self._has and needed <= self._has[node])
+            )
+        return self._eligible
+
+    def _found(self) -> None:
+        """Another node has other packages now, or other packages are needed."""
+        self._changed = True
+        self._has_changed += 1
 
     def _targets(self) -> Iterable[str]:
         line = [node for node in self._roster.able() if node not in self.voters]

@@ -22,3 +22,7 @@ TO_WORKER = m.OpenSession | m.Run | m.Withdraw | m.CloseSession | m.Answered | m
 JOINING = m.Join | m.Held | m.HeldRun | m.Reported | m.NotMaster | m.Neighbours | m.Members
 """Messages of nodes that are not, or not yet, members; another master's greeting among them, or two
 masters would greet each other for ever."""
+FROM_SESSIONS = frozenset(
+    (m.Verdicts, m.Started, m.Collected, m.Done, m.Listing, m.SessionOpened, m.HandedBack, m.SessionEnded)
+)
+"""What a worker's sessions say, for a master only: nearly all messages are of these."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 from node.core import answers
 from node.core import effects as fx
 from node.core import events as ev
@@ -145,7 +147,7 @@ class Master:
             )
         self.lifecycle.fetched(record)
 
-    def ask(self, event: ev.Asked, now: float, connected: set[str]) -> list[fx.AnyEffect]:
+    def ask(self, event: ev.Asked, now: float, connected: Set[str]) -> list[fx.AnyEffect]:
         """Answer a question that needs live state, or carry out a decision."""
         query = event.query
         if isinstance(query, m.GetNetwork):
@@ -198,7 +200,7 @@ class Master:
 
     # --- what follows -------------------------------------------------------------------------
 
-    def advance(self, now: float, at: float, connected: set[str]) -> list[fx.AnyEffect]:
+    def advance(self, now: float, at: float, connected: Set[str]) -> list[fx.AnyEffect]:
         """Everything that can be decided now; called after each event."""
         self._at = max(self._at, at)
         effects: list[fx.AnyEffect] = []
@@ -229,9 +231,10 @@ class Master:
 
     def _append(self) -> list[fx.AnyEffect]:
         """Hand the new records to the log, and hold back what tells of them."""
-        for evaluation in [e for e in self._cancel_tickets if e not in self.ledger.evaluations]:
-            for ticket in self._cancel_tickets.pop(evaluation):
-                self._gate.later(answers.known(ticket, evaluation, "cancelled"))
+        if self._cancel_tickets:
+            for evaluation in [e for e in self._cancel_tickets if e not in self.ledger.evaluations]:
+                for ticket in self._cancel_tickets.pop(evaluation):
+                    self._gate.later(answers.known(ticket, evaluation, "cancelled"))
         return self._gate.flush()
 
     def _cancel(self, ticket: int, evaluation: int) -> list[fx.AnyEffect]:

@@ -34,6 +34,8 @@ class Mastery:
         self.announced = False
         self.isolated = False
         self.deadline = now
+        self._settled_at = 0
+        """The voters record that a majority of its voters is known to know of; that stays so."""
         self._journal = journal
         self._witness = witness
         self._timing = timing
@@ -42,6 +44,8 @@ class Mastery:
         self._standing_upto = journal.log.last.position + 1
         self._peers = Peers(epoch, journal, witness)
         self.council = Council(epoch.node, witness)
+        self._followed_by: tuple[object, ...] = ()
+        """What followed from it whom to send to, the last time that was looked at."""
         self.first = journal.log.last.position + 1
         staying = tuple(node for node in journal.log.voters if node not in standing_in)
         self._append_voters(staying, now)
@@ -95,8 +99,12 @@ class Mastery:
     # --- peers --------------------------------------------------------------------------------
 
     def _follow(self) -> None:
-        voters = {node for members in self._required() for node in members}
-        self._peers.follow(voters.union(self.council.learners(self._journal.log.voters)))
+        required, newest = self._required(), self._journal.log.voters
+        by = (required, newest, self.council.version, *self._peers.returning)
+        if by != self._followed_by:
+            self._followed_by = by
+            voters = {node for members in required for node in members}
+            self._peers.follow(voters.union(self.council.learners(newest)))
 
     def heartbeat(self, now: float) -> None:
         """Ping every peer, with what it lacks."""
@@ -152,11 +160,14 @@ class Mastery:
 
     def settled(self) -> bool:
         """Whether a majority of the newest voters knows that they are: they could replace this node."""
-        log = self._journal.log
-        knowing = self._peers.told(log.voters_position)
-        if self._journal.remembered >= log.voters_position:
-            knowing.add(self.epoch.node)
-        return rules.agreed((log.voters,), knowing)
+        position = self._journal.log.voters_position
+        if self._settled_at != position:
+            knowing = self._peers.told(position)
+            if self._journal.remembered >= position:
+                knowing.add(self.epoch.node)
+            if rules.agreed((self._journal.log.voters,), knowing):
+                self._settled_at = position
+        return self._settled_at == position
 
     # --- contact ------------------------------------------------------------------------------
 

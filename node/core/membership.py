@@ -31,7 +31,7 @@ class Roster:
         self.node = node
         self._members: dict[str, Member] = {}
         self._all: tuple[Member, ...] | None = None
-        """The members as they are told, until one changes: they are asked for after every event."""
+        """See ``members``; None once one has changed."""
         self.awaited: set[str] = set()
         """Members of a former reign that have not reported to this master yet: nothing is dealt to them."""
         self._away: set[str] = set()
@@ -137,11 +137,16 @@ class Roster:
             return max(member.slots, member.alone)
         return member.slots
 
-    def message(self, epoch: int, voters: tuple[str, ...]) -> Members:
-        """The roster as it is told to every member."""
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """All of them, by join; the very same tuple until one changes."""
         if self._all is None:
             self._all = tuple(self._members.values())
-        return Members(epoch=epoch, members=self._all, voters=voters)
+        return self._all
+
+    def message(self, epoch: int, voters: tuple[str, ...]) -> Members:
+        """The roster as it is told to every member."""
+        return Members(epoch=epoch, members=self.members, voters=voters)
 
     def nodes(self) -> list[str]:
         """Ids of the members, by join."""

@@ -5,7 +5,7 @@ The ring says who is dead, gone or silent; what follows from that is decided els
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 
 from node.core import effects as fx
 from node.core import events as ev
@@ -48,9 +48,9 @@ class Neighbourhood:
     # --- what may be asked ------------------------------------------------------------------------
 
     @property
-    def connected(self) -> set[str]:
-        """Nodes with an authenticated control connection."""
-        return set(self._contacts.connected)
+    def connected(self) -> Set[str]:
+        """Nodes with an authenticated control connection, now and later."""
+        return self._contacts.connected.keys()
 
     def incarnation(self, node: str) -> int | None:
         """Of a connected node; None if it is not connected."""
@@ -62,7 +62,7 @@ class Neighbourhood:
 
     def addresses(self) -> tuple[str, ...]:
         """Of the connected nodes."""
-        return tuple(sorted(filter(None, map(self.address, self._contacts.connected))))
+        return self._contacts.reached()
 
     def hears(self, node: str, now: float) -> bool:
         """Whether the node spoke within the suspect limit."""

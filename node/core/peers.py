@@ -38,7 +38,8 @@ class Peers:
         self._journal = journal
         self._witness = witness
         self._progress: dict[str, Progress] = {}
-        self._returning: set[str] = set()
+        self.returning: set[str] = set()
+        """Not wanted, but spoken to until they have come to the present."""
 
     # --- what is known ------------------------------------------------------------------------
 
@@ -67,7 +68,7 @@ class Peers:
 
     def follow(self, wanted: Set[str]) -> None:
         """Send to these and to those who return, and forget the others."""
-        wanted = (wanted | self._returning) - {self._epoch.node}
+        wanted = (wanted | self.returning) - {self._epoch.node}
         for node in sorted(wanted - self._progress.keys()):
             self._progress[node] = Progress(next=self._journal.log.last.position + 1)
         for node in self._progress.keys() - wanted:
@@ -89,7 +90,7 @@ class Peers:
         """It does not hear this master, or has been away: bring it to the present."""
         progress = self._progress.get(node)
         if progress is None:
-            self._returning.add(node)
+            self.returning.add(node)
             progress = self._progress[node] = Progress(next=self._journal.log.last.position + 1)
         progress.probing = True
         self._send(node, progress, now)
@@ -144,7 +145,7 @@ class Peers:
             progress.next = max(progress.next, progress.stored + 1)
             progress.probing = False
             if progress.stored >= last:
-                self._returning.discard(node)
+                self.returning.discard(node)
         elif message.anew:
             progress.probing, progress.next, progress.stored, progress.knows = True, 1, 0, 0
         elif message.previous > progress.stored and message.previous < progress.next:

@@ -85,7 +85,7 @@ class Planned(Record, frozen=True, kw_only=True):
     replaces: bool = False
 
 
-class Attempted(Record, frozen=True, kw_only=True):
+class Attempted(Record, frozen=True, kw_only=True, gc=False):
     """One attempt at one test. The one with ``final`` is its verdict; there is never a second."""
 
     project: int

@@ -18,6 +18,8 @@ from node.core.master import Master
 from node.core.neighbourhood import Found, Neighbourhood
 from node.core.replication import Replica
 from node.core.settings import CoreSettings
+from proto import messages as m
+from node.core.voting_log import VoterSet
 
 Emit = Callable[[Iterable[fx.AnyEffect]], None]
 
@@ -51,6 +53,10 @@ class Reign:
         self.announced: ve.BecomeMaster | None = None
         """The reign that has begun for the replica, whether or not the tables are read."""
         self._offered: tuple[str, ...] = ()
+        self._counted: tuple[tuple[VoterSet, ...], tuple[str, ...]] = ((), ())
+        """Sets whose majorities must agree, and everybody in them."""
+        self._weighed: tuple[object, ...] = ()
+        """What the holders were last told of the replica."""
         self._standing: tuple[str, ...] = ()
         self._tickets = 0
         self._placed: int | None = None
@@ -64,7 +70,10 @@ class Reign:
     @property
     def required(self) -> tuple[str, ...]:
         """Everybody in a set whose majority must agree now."""
-        return tuple(dict.fromkeys(node for voters in self.replica.required for node in voters))
+        required = self.replica.required
+        if required != self._counted[0]:
+            self._counted = (required, tuple(dict.fromkeys(node for voters in required for node in voters)))
+        return self._counted[1]
 
     # --- the replica ------------------------------------------------------------------------------
 
@@ -173,7 +182,7 @@ class Reign:
 
     def _end(self, effect: ve.StepDown) -> None:
         master, self.master, self.announced = self.master, None, None
-        self._offered = self._standing = ()
+        self._offered = self._standing = self._weighed = ()
         self._allegiance.deposed()
         self._say(f"steps down from epoch {effect.epoch}: {effect.reason}")
         if master is not None:
@@ -186,17 +195,20 @@ class Reign:
 
     def _council(self, master: Master) -> None:
         """Keep the replica and the holders' list told of each other."""
-        holders = master.holders
-        holders.settled = self.replica.settled
-        # Whoever leaves is needed until those who stay could start again without it.
-        before = () if self.replica.settled else self._standing
-        required = self._standing = tuple(dict.fromkeys((*self.required, *before)))
-        known = (holders.voters, holders.committed, holders.required)
-        if known != (self.replica.voters, self._agreed, required):
-            holders.voters, holders.committed = self.replica.voters, self._agreed
-            holders.required = required
-            holders.changed()
-            self._emit(master.admission.announce())
+        holders, replica = master.holders, self.replica
+        weighed = (replica.settled, replica.voters, self._agreed, self.required)
+        if weighed != self._weighed:
+            self._weighed = weighed
+            holders.settled = replica.settled
+            # Whoever leaves is needed until those who stay could start again without it.
+            before = () if holders.settled else self._standing
+            required = self._standing = tuple(dict.fromkeys((*self.required, *before)))
+            known = (holders.voters, holders.committed, holders.required)
+            if known != (replica.voters, self._agreed, required):
+                holders.voters, holders.committed = replica.voters, self._agreed
+                holders.required = required
+                holders.changed()
+                self._emit(master.admission.announce())
         offered = holders.eligible()
         if offered != self._offered:
             self._offered = offered
@@ -227,13 +239,13 @@ class Reign:
         if master is not None and not self._around.hears(node, now):
             self._emit(master.admission.bury(node, "silent"))
 
-    def heeds(self, node: str, now: float) -> bool:
-        """Whether the word of a node that says it is master counts here. Of two masters neither takes the
-        other's: their epochs say which of them yields."""
+    def told(self, node: str, message: m.Members, now: float) -> None:
+        """A node says that it is master. Of two masters neither takes the other's word: their epochs say
+        which of them yields."""
         if self.announced is None or node == self._node:
-            return True
-        self.vote(ve.Rival(node=node), now)
-        return False
+            self._allegiance.told(node, message)
+        else:
+            self.vote(ve.Rival(node=node), now)
 
     def left(self, node: str) -> None:
         """A node has left in order."""

@@ -184,15 +184,15 @@ class Replica:
         if upto <= self._told:
             return
         records = journal.log.slice(self._told + 1, upto)
+        changes = journal.log.changes(self._told + 1, upto)
         self._told = upto
         journal.tell(Commit(upto=upto, records=records))
-        for record in records:
-            if record.voters is not None:
-                journal.remember()
-                journal.tell(VotersChanged(voters=record.voters))
+        for voters in changes:
+            journal.remember()
+            journal.tell(VotersChanged(voters=voters))
         self._roles.committed(upto, now)
         mastery = self._roles.mastery
-        if mastery is not None and any(record.voters is not None for record in records):
+        if mastery is not None and changes:
             # Until they know of it, new voters could not go on without this node.
             mastery.heartbeat(now)
 

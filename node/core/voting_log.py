@@ -35,6 +35,9 @@ class Log:
 
     def required(self, commit: int) -> tuple[VoterSet, ...]:
         """The sets whose majorities must agree: the last committed one and all after it."""
+        newest, voters = self._changes[-1]
+        if newest <= commit:
+            return (voters,) if voters else ()
         sets: list[VoterSet] = []
         for position, voters in reversed(self._changes):
             if voters and voters not in sets:
@@ -42,6 +45,12 @@ class Log:
             if position <= commit:
                 break
         return tuple(sets)
+
+    def changes(self, first: int, last: int) -> list[VoterSet]:
+        """The sets that records ``first`` to ``last`` name, in order."""
+        if self._changes[-1][0] < first:
+            return []
+        return [voters for position, voters in self._changes if first <= position <= last]
 
     def append(self, record: LogRecord) -> None:
         """Raises ValueError if the record does not follow the last one."""
