@@ -87,7 +87,8 @@ class Reign:
                 case ve.Refused():
                     self._placed = None
                 case ve.VotersChanged():
-                    if effect.voters != self._agreed:
+                    # A restarted voter commits its whole history again: only its end is news.
+                    if effect.voters != self._agreed and effect.voters == self.replica.voters:
                         self._say(f"the log is held by {' '.join(effect.voters)}")
                     self._agreed = effect.voters
                 case _:
