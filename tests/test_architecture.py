@@ -34,7 +34,8 @@ OUTSIDE = {
     "node/runner/zygotes.py": ("processes",),
     "node/runner/zygote.py": ("caretaker", "foreman", "processes", "pytest", "_pytest"),
     "node/runner/foreman.py": ("caretaker", "processes"),
-    "node/runner/caretaker.py": ("processes",),
+    "node/runner/caretaker.py": ("memory", "processes"),
+    "node/runner/memory.py": (),
     "node/runner/processes.py": (),
     "cli": ("click", "requests", "rich", "msgspec"),
 }

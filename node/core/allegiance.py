@@ -48,6 +48,7 @@ class Allegiance:
         self._hinted = ""
         self._told: tuple[str, ...] = ()
         self.leaving = False
+        self._closing = False
 
     # --- a master ---------------------------------------------------------------------------------
 
@@ -136,6 +137,22 @@ class Allegiance:
             return not holds_log
         own = [member for member in self.members.members if member.node == self._node]
         return all(member.draining for member in own) and self._node not in self.members.voters
+
+    def closes(self, required: tuple[str, ...]) -> bool:
+        """Whether the cluster stops as a whole and this node may go with it: every member has been asked to
+        leave, all of ``required`` (who must agree now) among them.
+
+        Nobody stays who would need a set of voters without those who go: they keep their seats, as if all
+        had been switched off. Who holds no log goes first, its verdicts are still taken in; so long a
+        voter stays, if it hears a master.
+        """
+        leaving = {member.node for member in self.members.members if member.draining}
+        if self.leaving and leaving.issuperset(required) and len(leaving) == len(self.members.members) > 1:
+            self._closing = True
+        if not self._closing or not self.worker.drained():
+            return False
+        others = {member.node for member in self.members.members} - {self._node}
+        return not self.worker.master or self._node not in required or others.issubset(required)
 
     def part(self) -> None:
         """Say goodbye to the master, and stop."""
