@@ -49,7 +49,7 @@ def limited_group() -> Iterator[Path]:
             (group / "memory.swap.max").write_text("0")
         yield group
     finally:
-        waiting.until(lambda: not (group / "cgroup.procs").read_text(), "the group is empty")
+        waiting.until(lambda: not (group / "cgroup.procs").read_text(), 30.0, "the group is empty")
         group.rmdir()
 
 
