@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -73,7 +71,8 @@ def test_a_test_that_takes_all_memory(cramped: Warden, tmp_path: Path, tree: Pat
     session.close()
     ended = session.ended()
     assert ended.message == "killed by SIGKILL: out of memory, by the kernel's count of such kills"
-    assert ended.suspect is not None and ended.suspect.nodeid == "test_x.py::test_greedy"
+    assert ended.suspect is not None
+    assert ended.suspect.nodeid == "test_x.py::test_greedy"
     assert session.outcomes()["test_x.py::test_before", 0] == "passed"
     runners.supervisor.close()
 
