@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from node.core import effects as fx
+from node.core.master import Master
 from node.core.neighbourhood import Neighbourhood
 from node.core.settings import CoreSettings
 from node.core.worker import Worker
@@ -138,21 +139,25 @@ class Allegiance:
         own = [member for member in self.members.members if member.node == self._node]
         return all(member.draining for member in own) and self._node not in self.members.voters
 
-    def closes(self, required: tuple[str, ...]) -> bool:
+    def closes(self, required: tuple[str, ...], reign: Master | None) -> bool:
         """Whether the cluster stops as a whole and this node may go with it: every member has been asked to
-        leave, all of ``required`` (who must agree now) among them.
+        leave, all of ``required`` (who must agree now) among them. ``reign``: this node is the master.
 
         Nobody stays who would need a set of voters without those who go: they keep their seats, as if all
-        had been switched off. Who holds no log goes first, its verdicts are still taken in; so long a
-        voter stays, if it hears a master.
+        had been switched off. Who holds no log goes first, then, when no session is left anywhere, the
+        master; the other voters stay with it, so that the last verdicts are still recorded.
         """
         leaving = {member.node for member in self.members.members if member.draining}
         if self.leaving and leaving.issuperset(required) and len(leaving) == len(self.members.members) > 1:
             self._closing = True
-        if not self._closing or not self.worker.drained():
+        if not self._closing:
             return False
-        others = {member.node for member in self.members.members} - {self._node}
-        return not self.worker.master or self._node not in required or others.issubset(required)
+        if reign is not None:
+            others = {member.node for member in self.members.members} - {self._node}
+            return reign.idle() and self.worker.drained() and others.issubset(required)
+        if self.worker.master:
+            return self.worker.drained() and self._node not in required
+        return self.worker.silent()  # nobody is left who would answer
 
     def part(self) -> None:
         """Say goodbye to the master, and stop."""

@@ -284,6 +284,10 @@ class Worker:
         """Whether nothing runs and every verdict is answered."""
         return self.draining and not self.sessions
 
+    def silent(self) -> bool:
+        """Whether nothing runs; verdicts may wait for their answers."""
+        return all(session.ended is not None for session in self.sessions.values())
+
     def overdue(self) -> list[fx.AnyEffect]:
         """The drain's deadline has come: kill what is left."""
         return [
