@@ -131,7 +131,7 @@ class _Suite:
         self.project = project
         self.totals = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
         self.seconds = 0.0
-        self._cases: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(spool))  # noqa: SIM115
+        self._cases: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY, dir=str(spool))  # noqa: SIM115 - closed in ``close``
 
     def add(self, record: TestRecord) -> None:
         kind = _KINDS.get(record.outcome, "")

@@ -24,7 +24,7 @@ class Spool:
     """
 
     def __init__(self, directory: Path, limit: int) -> None:
-        self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 (closed by ``close``)
+        self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - it lives as long as the spool: ``close``
         self._digest = hashlib.sha256()
         self._limit = limit
         self._unyielded = 0

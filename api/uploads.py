@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ class UploadRequest(Request):
         filename: str | None = None,
         content_length: int | None = None,
     ) -> IO[bytes]:
+        # werkzeug only writes to it and seeks: a spool is no more of a file than that.
         return self.new_spool()  # type: ignore[return-value]
 
     def new_spool(self) -> Spool:
@@ -103,6 +105,7 @@ def spool_form(request: UploadRequest) -> tuple[Spool, str, str]:
         )
     if len(uploads) > 1:
         raise Problem(400, "the form has several files in its field 'file': send one archive", field="file")
+    # The stream is what ``_get_file_stream`` gave, whatever werkzeug's types say.
     spool: Spool = uploads[0].stream  # type: ignore[assignment]
     if spool.size == 0:
         raise empty()
@@ -160,10 +163,10 @@ def body_deadline(request: Request, seconds: float) -> Iterator[None]:
         raise _too_slow(seconds)
 
 
-def _cut_off(sock, expired: threading.Event) -> None:  # type: ignore[no-untyped-def]
+def _cut_off(sock: socket.socket, expired: threading.Event) -> None:
     expired.set()
     try:
-        sock.shutdown(0)
+        sock.shutdown(socket.SHUT_RD)
     except OSError:
         # The client is gone already; the reader noticed.
         return

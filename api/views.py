@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import cast
 
 import flask
 import msgspec
@@ -15,6 +16,7 @@ from api.problems import CONTENT_TYPE as PROBLEM_TYPE
 from api.problems import Problem
 from api.settings import Settings
 from api.submissions import Submissions
+from api.uploads import UploadRequest
 from proto.messages import (
     CancelEvaluation,
     DrainNode,
@@ -73,7 +75,7 @@ class Views:
 
     def submit(self) -> flask.Response:
         """``POST /evaluation``."""
-        answer = self._submissions.submit(request, g.caller)  # type: ignore[arg-type]
+        answer = self._submissions.submit(cast(UploadRequest, request), g.caller)
         response = passed_on(answer)
         if answer.status == 202:
             response.headers["Location"] = f"/evaluation/{_accepted.decode(answer.body).id}"

@@ -49,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         click.echo("testring: interrupted", err=True)
         return errors.INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output went away (a pager, head): nothing more to say to it.
+        # The reader of our output went away (a pager, head): nothing more to say to it. None is what
+        # Python itself has there without a console, and what keeps it from flushing at its end.
         sys.stdout = None  # type: ignore[assignment]
         return errors.OK
     return code if isinstance(code, int) else errors.OK

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import gevent
 import msgspec
 
 from node import views
@@ -20,6 +19,7 @@ from node.core import events as ev
 from node.intake import Refused
 from node.net import transfer
 from node.store import StoreError
+from node.threads import in_pool
 from node.tickets import Unanswered
 from proto.errors import ProtocolError
 from proto.messages import (
@@ -123,23 +123,23 @@ class Answers:
 
     def _known(self, request: str) -> tuple[int, object] | None:
         """The answer to a request that was answered before (the same key gives the same id)."""
-        evaluation = _pool(self._server.store.request, request)
+        evaluation = in_pool(self._server.store.request, request)
         return None if evaluation is None else (202, {"id": evaluation, "repeated": True})
 
     # --- reads --------------------------------------------------------------------------------
 
     def _list(self, query: ListEvaluations) -> tuple[int, object]:
-        rows = _pool(self._server.store.evaluations, query.before, query.limit)
+        rows = in_pool(self._server.store.evaluations, query.before, query.limit)
         return 200, views.evaluations_view(rows, query.limit, time.time())
 
     def _evaluation(self, query: GetEvaluation) -> tuple[int, object]:
-        found = _pool(self._server.store.evaluation, query.evaluation)
+        found = in_pool(self._server.store.evaluation, query.evaluation)
         if found is None:
             raise unknown(query.evaluation)
         return 200, views.evaluation_view(found, self._server.core.live(query.evaluation), time.time())
 
     def _tests(self, query: GetTests) -> tuple[int, object]:
-        page = _pool(
+        page = in_pool(
             self._server.store.tests, query.evaluation, query.state, query.project, query.page, query.limit
         )
         if page is None:
@@ -147,7 +147,7 @@ class Answers:
         return 200, views.tests_view(page)
 
     def _stats(self, _query: GetStats) -> tuple[int, object]:
-        return 200, views.stats_view(_pool(self._server.store.stats), self._server.core.addresses())
+        return 200, views.stats_view(in_pool(self._server.store.stats), self._server.core.addresses())
 
     # --- decisions ----------------------------------------------------------------------------
 
@@ -158,7 +158,7 @@ class Answers:
         return answer.status, answer.body
 
     def _cancel(self, query: CancelEvaluation) -> tuple[int, object]:
-        found = _pool(self._server.store.evaluation, query.evaluation)
+        found = in_pool(self._server.store.evaluation, query.evaluation)
         if found is None:
             raise unknown(query.evaluation)
         return self._decide(query)
@@ -223,7 +223,3 @@ def problem(
     """An RFC 9457 body."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail, **extra}
     return Response(id=request.id, status=status, body=msgspec.json.encode(body), retry_after=retry_after)
-
-
-def _pool(function: Callable[..., Any], *args: object) -> Any:
-    return gevent.get_hub().threadpool.apply(function, args)

@@ -10,6 +10,7 @@ import gevent
 from node.core import effects as fx
 from node.core import events as ev
 from node.store import Store, StoreError
+from node.threads import in_pool
 
 log = logging.getLogger("testring.history")
 
@@ -31,7 +32,7 @@ class History:
 
     def _recall(self, effect: fx.Recall) -> None:
         try:
-            seconds = gevent.get_hub().threadpool.apply(self._store.durations, (effect.source,))
+            seconds = in_pool(self._store.durations, effect.source)
         except StoreError as error:
             log.warning("durations of %s: %s", effect.source, error)
             return
@@ -47,7 +48,7 @@ class History:
         offer = effect.offer
         asked = (offer.evaluation, effect.node, offer.history)
         try:
-            found = gevent.get_hub().threadpool.apply(self._store.compared, asked)
+            found = in_pool(self._store.compared, *asked)
         except StoreError as error:
             log.warning("evaluation %d of %s: %s", offer.evaluation, effect.node, error)
             return

@@ -13,9 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import gevent
 from gevent.pool import Pool
 
 from node.config import Settings
@@ -27,6 +25,7 @@ from node.sources import archive, packing
 from node.sources.git import Cloner
 from node.sources.giturl import GitError, check_url, origin, project_name
 from node.spool import Spool
+from node.threads import in_pool
 from proto.messages import HoldToken, Options, SubmitArchive, SubmitProjects
 
 log = logging.getLogger("testring.intake")
@@ -89,7 +88,7 @@ class Intake:
         if path is None:
             raise Refused(400, "Unknown upload", "the uploaded file is not here any more: upload it again")
         try:
-            sources = _pool(self._unpack, path, query)
+            sources = in_pool(self._unpack, path, query)
         finally:
             self._spool.drop(query.sha256)
         if isinstance(sources, Refused):
@@ -197,7 +196,7 @@ class Intake:
                 ref=effect.options.ref,
                 token=held.token if held is not None and origin(effect.url) == held.origin else "",
             )
-            source = _pool(self._pack, "", fetched.path, fetched.notes, effect.options)
+            source = in_pool(self._pack, "", fetched.path, fetched.notes, effect.options)
             holders = self._spread({source.package: source.size})
         except (archive.SourceError, OSError) as error:
             log.info("evaluation %d: %s: %s", effect.evaluation, effect.url, error)
@@ -221,8 +220,4 @@ class Intake:
                 )
             )
         finally:
-            _pool(shutil.rmtree, scratch, True)
-
-
-def _pool(function: Callable[..., Any], *args: object) -> Any:
-    return gevent.get_hub().threadpool.apply(function, args)
+            in_pool(shutil.rmtree, scratch, True)

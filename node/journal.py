@@ -19,6 +19,7 @@ from node.core import effects as fx
 from node.core import events as ev
 from node.core.voting_events import Commit, Compacted, Persist, Persisted, TruncateTail
 from node.store import Store, Written
+from node.threads import in_pool
 from proto.voting import Mark
 
 log = logging.getLogger("testring.journal")
@@ -109,13 +110,13 @@ class Journal:
             if isinstance(first, fx.Load):
                 self._load(first)
             elif first.committed:
-                gevent.get_hub().threadpool.apply(self._store.part, (first.truncate_from,))
+                in_pool(self._store.part, first.truncate_from)
                 self._parted()
             return
         batch = self._batch()
         snapshot = next((one.snapshot for one in batch if isinstance(one, Persist)), None)
         path = self._snapshots.pop(snapshot, None) if snapshot is not None else None
-        written: Written = gevent.get_hub().threadpool.apply(self._store.write, (batch, path))
+        written: Written = in_pool(self._store.write, batch, path)
         if path is not None:
             path.unlink(missing_ok=True)
         numbers = [one.number for one in batch if isinstance(one, Persist)]
@@ -127,7 +128,7 @@ class Journal:
         self._written(written)
 
     def _load(self, effect: fx.Load) -> None:
-        replay = gevent.get_hub().threadpool.apply(self._store.replay)
+        replay = in_pool(self._store.replay)
         self._post(
             ev.Replayed(
                 epoch=effect.epoch,

@@ -12,6 +12,7 @@ from gevent.lock import RLock
 from node.core import effects as fx
 from node.core import events as ev
 from node.store import Aside, Store, StoreError
+from node.threads import in_pool
 
 Found = TypeVar("Found")
 
@@ -44,8 +45,8 @@ class Returning:
         with self._turn:
             if self._aside is not None:
                 self._aside.close()
-            self._aside = gevent.get_hub().threadpool.apply(self._store.aside)
-            offers = tuple(gevent.get_hub().threadpool.apply(self._aside.offers))
+            self._aside = in_pool(self._store.aside)
+            offers = tuple(in_pool(self._aside.offers))
         self.waits = bool(offers)
         self.packages = frozenset(package for offer in offers for package in offer.packages)
         if offers:
@@ -88,4 +89,4 @@ class Returning:
 
     def _do(self, what: Callable[[Aside], Found]) -> Found:
         with self._turn:
-            return gevent.get_hub().threadpool.apply(what, (self._aside,))
+            return in_pool(what, self._aside)

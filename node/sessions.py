@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
 
 import gevent
 import msgspec
@@ -24,6 +23,7 @@ from node.packages import PackageCache
 from node.runner.children import Warden
 from node.runner.supervisor import RunnerSpec, Supervisor
 from node.sources.limits import SourceError
+from node.threads import in_pool
 from node.workspace import SessionDirs, Workspace
 from proto.messages import AnyMessage, AssignmentId, OpenSession, SessionEnded, SessionOpened
 
@@ -113,7 +113,7 @@ class Sessions:
         with self._packages.pinned(open_.package) as package:
             environment = self._environments.get(package, open_.package, open_.options)
         try:
-            folders = _pool(self._site.session_tree, environment.tree, open_.name, open_.slot)
+            folders = in_pool(self._site.session_tree, environment.tree, open_.name, open_.slot)
         except BaseException:
             self._environments.release(environment)
             raise
@@ -154,7 +154,3 @@ class Sessions:
             folders, environment = self._folders.pop(session)
             self._site.remove_session(folders, self._warden)
             self._environments.release(environment)
-
-
-def _pool(function: Callable[..., Any], *args: object) -> Any:
-    return gevent.get_hub().threadpool.apply(function, args)

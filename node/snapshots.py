@@ -18,6 +18,7 @@ from node.net import transfer
 from node.net.wire import Wire
 from node.store import Store, StoreError
 from node.store.snapshot import describe
+from node.threads import in_pool
 from proto.errors import ProtocolError
 
 log = logging.getLogger("testring.snapshots")
@@ -51,7 +52,7 @@ class Snapshots:
         """A fresh copy of what the tables hold, and its sha256."""
         path = self._path()
         try:
-            yield path, _pool(self._make, path)
+            yield path, in_pool(self._make, path)
         finally:
             path.unlink(missing_ok=True)
 
@@ -66,7 +67,7 @@ class Snapshots:
         try:
             with self._dial(effect.node) as wire:
                 transfer.fetch_state(wire, effect.upto.position, path, limit=LARGEST)
-            upto, voters = _pool(describe, path)
+            upto, voters = in_pool(describe, path)
         except (OSError, ProtocolError, StoreError, transfer.TransferError) as error:
             log.warning("the state of %s could not be fetched: %s", effect.node, error)
             path.unlink(missing_ok=True)
@@ -83,7 +84,3 @@ class Snapshots:
 
     def _path(self) -> Path:
         return self._directory / f"state-{secrets.token_hex(8)}"
-
-
-def _pool(function: Callable, *args: object):  # type: ignore[type-arg,no-untyped-def]
-    return gevent.get_hub().threadpool.apply(function, args)

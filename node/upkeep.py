@@ -8,6 +8,7 @@ import time
 import gevent
 
 from node.store import Store, StoreError
+from node.threads import in_pool
 
 log = logging.getLogger("testring.node")
 
@@ -19,7 +20,7 @@ def run(store: Store) -> None:
     """Look until the greenlet is killed."""
     while True:
         try:
-            dropped = gevent.get_hub().threadpool.apply(store.retain, (time.time(),))
+            dropped = in_pool(store.retain, time.time())
         except StoreError as error:
             log.warning("retention: %s", error)
         else:

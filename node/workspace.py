@@ -21,11 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import gevent
-
 from node import uids
 from node.runner.children import Finished, Job
 from node.sources.limits import SourceError, disk_error
+from node.threads import in_pool
 from node.treecopy import copy_tree
 
 MAX_SLOTS = 62
@@ -172,8 +171,7 @@ class Workspace:
         its own has left in the machine's shared temporary folders goes too: a suite with a fixed path
         there must find it as free under the next uid.
         """
-        pool = gevent.get_hub().threadpool
-        doomed = [str(dirs.top), str(dirs.tmp), *pool.apply(strays, (dirs.uid,))]
+        doomed = [str(dirs.top), str(dirs.tmp), *in_pool(strays, dirs.uid)]
         warden.run(
             Job(
                 argv=["/bin/sh", "-c", _REMOVE, "sh", *doomed],
@@ -187,7 +185,7 @@ class Workspace:
             )
         )
         for path in (dirs.top, dirs.tmp):
-            pool.apply(shutil.rmtree, (path, True))
+            in_pool(shutil.rmtree, path, True)
 
     def _temporary(self, top: Path, folder: str) -> Path:
         inside = top / ("t" if folder != "t" else "t_")

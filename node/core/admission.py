@@ -106,6 +106,8 @@ class Admission:
             self._roster.neighbours(node, message.addresses)
         elif isinstance(message, m.Leaving) and node in self._roster:
             self.drain(node)
+            if not self._roster.able():
+                return self.announce()  # the cluster stops as a whole: each may go
             # The answer that the node waits for: it will not be made a voter any more.
             return self.greet(node)
         return []

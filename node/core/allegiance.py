@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from node.core import effects as fx
 from node.core import events as ev
+from node.core.master import Master
 from node.core.neighbourhood import Neighbourhood
 from node.core.returning import Returning
 from node.core.settings import CoreSettings
@@ -51,6 +52,7 @@ class Allegiance:
         self._hinted = ""
         self._told: tuple[str, ...] = ()
         self.leaving = False
+        self._closing = False
 
     # --- a master ---------------------------------------------------------------------------------
 
@@ -162,6 +164,26 @@ class Allegiance:
             return not holds_log
         own = [member for member in self.members.members if member.node == self._node]
         return all(member.draining for member in own) and self._node not in self.members.voters
+
+    def closes(self, required: tuple[str, ...], reign: Master | None) -> bool:
+        """Whether the cluster stops as a whole and this node may go with it: every member has been asked to
+        leave, all of ``required`` (who must agree now) among them. ``reign``: this node is the master.
+
+        Nobody stays who would need a set of voters without those who go: they keep their seats, as if all
+        had been switched off. Who holds no log goes first, then, when no session is left anywhere, the
+        master; the other voters stay with it, so that the last verdicts are still recorded.
+        """
+        leaving = {member.node for member in self.members.members if member.draining}
+        if self.leaving and leaving.issuperset(required) and len(leaving) == len(self.members.members) > 1:
+            self._closing = True
+        if not self._closing:
+            return False
+        if reign is not None:
+            others = {member.node for member in self.members.members} - {self._node}
+            return reign.idle() and self.worker.drained() and others.issubset(required)
+        if self.worker.master:
+            return self.worker.drained() and self._node not in required
+        return self.worker.silent()  # nobody is left who would answer
 
     def part(self) -> None:
         """Say goodbye to the master, and stop."""

@@ -274,7 +274,7 @@ class ClusterState:
 
     def _may_go(self) -> bool:
         """Nobody needs this node: not before the set of voters without it is committed."""
-        if self._alone_with_the_log():
+        if self._alone_with_the_log() or self._allegiance.closes(self._reign.required, self._reign.master):
             return True
         needed = self.is_master or self._node in self._reign.required
         return not needed and self._allegiance.let_go(holds_log=bool(self._replica.voters))

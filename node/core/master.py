@@ -217,6 +217,10 @@ class Master:
         """A question about a project's history was answered."""
         self._flow.recalled(event)
 
+    def idle(self) -> bool:
+        """Whether no session is open on any node."""
+        return not any(work.sessions for work in self._desk.works.values())
+
     def validate(self) -> None:
         """Check everything against everything; for tests.
 

@@ -18,8 +18,8 @@ from node.core.master import Master
 from node.core.neighbourhood import Found, Neighbourhood
 from node.core.replication import Replica
 from node.core.settings import CoreSettings
-from proto import messages as m
 from node.core.voting_log import VoterSet
+from proto import messages as m
 
 Emit = Callable[[Iterable[fx.AnyEffect]], None]
 
@@ -97,7 +97,8 @@ class Reign:
                 case ve.Refused():
                     self._placed = None
                 case ve.VotersChanged():
-                    if effect.voters != self._agreed:
+                    # A restarted voter commits its whole history again: only its end is news.
+                    if effect.voters != self._agreed and effect.voters == self.replica.voters:
                         self._say(f"the log is held by {' '.join(effect.voters)}")
                     self._agreed = effect.voters
                 case _:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
-
-import gevent
 
 from node.environment import requirements
 from node.environment.declared import Plan, without_optional, without_project
@@ -16,9 +13,9 @@ from node.environment.editable import import_roots, site_packages
 from node.environment.errors import BuildError
 from node.environment.interpreter import Interpreter
 from node.environment.uv import Uv, failure
+from node.threads import in_pool
 from node.treecopy import give_tree
 
-T = TypeVar("T")
 OLDEST_PYTEST = "pytest>=7.4"
 _SHIM = "from setuptools import setup\n\nsetup()\n"
 
@@ -42,15 +39,15 @@ def build(uv: Uv, place: Path, plan: Plan, interpreter: Interpreter) -> Built:
         OSError: this node's disk failed.
     """
     tree, venv = place / "tree", place / "venv"
-    _in_pool(_hand_over, uv, place, plan)
+    in_pool(_hand_over, uv, place, plan)
     made = uv.run(
         ["venv", "-q", "--no-project", "--no-config", "--python", str(interpreter.path), str(venv)], place
     )
     if not made.ok:
         raise failure(made, "the environment could not be made", uv.wall)
     plan, log = _install(uv, place, plan)
-    _in_pool(_take_back, uv, place, plan)
-    roots, hooked = _in_pool(import_roots, site_packages(venv), tree)
+    in_pool(_take_back, uv, place, plan)
+    roots, hooked = in_pool(import_roots, site_packages(venv), tree)
     notes = list(plan.notes)
     if hooked:
         notes.append(
@@ -84,7 +81,7 @@ def _attempts(plan: Plan) -> list[Plan]:
 
 
 def _install_once(uv: Uv, place: Path, plan: Plan) -> str:
-    arguments = _in_pool(_arguments, uv, place, plan, _locked(uv, place, plan))
+    arguments = in_pool(_arguments, uv, place, plan, _locked(uv, place, plan))
     finished = uv.run(arguments, place / "tree", pretend=plan.name if plan.pretend_version else None)
     if not finished.ok:
         raise failure(finished, "the environment could not be built", uv.wall)
@@ -175,7 +172,3 @@ def _take_back(uv: Uv, place: Path, plan: Plan) -> None:
 def bare(plan: Plan) -> Plan:
     """The plan of the ready base environment: pytest alone."""
     return replace(Plan(), no_config=True, notes=plan.notes)
-
-
-def _in_pool(function: Callable[..., T], *args: object) -> T:
-    return gevent.get_hub().threadpool.apply(function, args)  # type: ignore[no-any-return]

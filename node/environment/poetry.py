@@ -57,8 +57,8 @@ def _markers(name: str, table: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _python(term: str) -> str:
-    operator, version = re.match(r"([<>=!~]+)(.+)", term).groups()  # type: ignore[union-attr]
-    return f'python_full_version {operator} "{version}"'
+    version = term.lstrip("<>=!~")
+    return f'python_full_version {term.removesuffix(version)} "{version}"'
 
 
 def _terms(name: str, constraint: str) -> Iterator[str]:

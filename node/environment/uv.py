@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import gevent
-
 from node.environment.errors import BuildError
 from node.environment.variables import build_variables
 from node.runner.children import Finished, Job
+from node.threads import in_pool
 from node.workspace import Runs, Workspace
 
 PRETEND = "0.0"
@@ -83,7 +82,7 @@ class Uv:
             BuildError: uv is not installed.
         """
         if self._program is None:
-            self._program = gevent.get_hub().threadpool.apply(_find, (self.site,))
+            self._program = in_pool(_find, self.site)
         return self._program
 
     def _variables(self, pretend: str | None) -> dict[str, str]:

@@ -17,6 +17,7 @@ from typing import BinaryIO
 import gevent
 
 from node.net.wire import Wire, WireClosed
+from node.threads import in_pool
 from proto.connection import ChunkReceived, MessageReceived
 from proto.errors import ProtocolError
 from proto.messages import Abort, Fetch, FetchState, FileEnd, FileStart, FileStored, Store
@@ -27,10 +28,6 @@ CHUNK = 256 * 1024
 
 class TransferError(Exception):
     """A transfer did not complete; one line says why."""
-
-
-def _pool(function: Callable, *args: object):  # type: ignore[type-arg,no-untyped-def]
-    return gevent.get_hub().threadpool.apply(function, args)
 
 
 def _write(file: BinaryIO, digest: hashlib._Hash, data: bytes) -> None:
@@ -83,7 +80,7 @@ def serve(
                 digest, size = receive_file(wire, temporary, limit=limit)
                 if message.sha256 not in (None, digest):
                     raise TransferError(f"the content is {digest}, not {message.sha256}")
-                _pool(adopt, temporary, digest)
+                in_pool(adopt, temporary, digest)
                 wire.send(FileStored(sha256=digest, size=size))
             except TransferError as error:
                 wire.send(Abort(code="too-large" if "at most" in str(error) else "failed", reason=str(error)))
@@ -109,7 +106,7 @@ def send_file(wire: Wire, path: Path, sha256: str, offset: int) -> None:
 
 
 def _send_rest(wire: Wire, file: BinaryIO, sha256: str, size: int) -> None:
-    while block := _pool(file.read, BLOCK):
+    while block := in_pool(file.read, BLOCK):
         for start in range(0, len(block), CHUNK):
             wire.send_chunk(block[start : start + CHUNK])
     wire.send(FileEnd(sha256=sha256, size=size))
@@ -124,7 +121,7 @@ def receive_file(wire: Wire, temporary: Path, *, limit: int, offset: int = 0) ->
     digest = hashlib.sha256()
     with temporary.open("r+b" if offset else "wb") as file:
         if offset:
-            _pool(_rehash, file, digest, offset)
+            in_pool(_rehash, file, digest, offset)
         size = offset
         pending: list[bytes] = []
         while True:
@@ -142,7 +139,7 @@ def receive_file(wire: Wire, temporary: Path, *, limit: int, offset: int = 0) ->
             if isinstance(message, FileEnd):
                 if message.sha256 != digest.hexdigest() or message.size != size:
                     raise TransferError("the file arrived damaged: its hash differs from the announced one")
-                _pool(_sync, file)
+                in_pool(_sync, file)
                 return digest.hexdigest(), size
             if isinstance(message, Abort):
                 raise TransferError(message.reason or message.code)
@@ -159,7 +156,7 @@ def _drain(wire: Wire, file: BinaryIO, digest: hashlib._Hash, pending: list[byte
         return
     data = b"".join(pending)
     pending.clear()
-    _pool(_write, file, digest, data)
+    in_pool(_write, file, digest, data)
     wire.connection.grant(len(data))
     wire.flush()
 

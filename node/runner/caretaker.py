@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import memory
 import processes
 
 DUMP_SIGNAL = signal.SIGRTMIN + 11
@@ -139,6 +140,7 @@ class Watch:
         self.output = Output(job["keep_output"])
         self.why = ""
         self.deadline = time.monotonic() + job["wall"] if job["wall"] else None
+        self.kills = memory.KillCount()
         self.poll = select.poll()
         for descriptor in (pipe, self.handle, control):
             self.poll.register(descriptor, select.POLLIN)
@@ -150,8 +152,10 @@ class Watch:
             if left is not None and left <= 0:
                 self.why = "wall"
                 break
+            pause = self.kills.refresh()
             ready = {
-                descriptor for descriptor, _ in self.poll.poll(None if left is None else left * 1000 + 1)
+                descriptor
+                for descriptor, _ in self.poll.poll(min(pause, pause if left is None else left) * 1000 + 1)
             }
             if self.pipe in ready:
                 self._read()
@@ -219,6 +223,7 @@ def care(job: dict[str, Any], control: int, channel: int | None, become: Become)
         processes.signal_all([pid], signal.SIGKILL)
     _, status = os.waitpid(pid, 0)
     unkillable = processes.kill_everything(job["uid"] if job["own_uid"] else None)
+    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL and why == "exit"
     watch.drain()
     os.set_blocking(told, False)
     try:
@@ -230,6 +235,7 @@ def care(job: dict[str, Any], control: int, channel: int | None, become: Become)
         "why": "start" if failed else why,
         "exit_code": os.WEXITSTATUS(status) if os.WIFEXITED(status) else None,
         "signal": signal_name(os.WTERMSIG(status)) if os.WIFSIGNALED(status) else "",
+        "out_of_memory": watch.kills.risen() if killed else False,
         "message": failed,
         "output": watch.output.text(),
         "output_bytes": watch.output.total,

@@ -22,8 +22,8 @@ from weakref import WeakSet
 from node.runner.jobs import Finished, Job, encode
 
 if TYPE_CHECKING:
+    from gevent import socket as gsocket
     from gevent.event import AsyncResult
-    from gevent.socket import socket as GeventSocket  # noqa: N812
 
 __all__ = ["Child", "Finished", "Job", "Warden", "WardenLost"]
 
@@ -37,7 +37,7 @@ class WardenLost(Exception):
 class Child:
     """A job that runs. ``channel`` is the node's end of its socket, if the job asked for one."""
 
-    def __init__(self, job: Job, control: GeventSocket, channel: GeventSocket | None) -> None:
+    def __init__(self, job: Job, control: gsocket.socket, channel: gsocket.socket | None) -> None:
         import gevent
         from gevent.event import AsyncResult
 
@@ -99,7 +99,7 @@ class Warden:
     def __init__(self, process: subprocess.Popen[bytes], node_end: socket.socket) -> None:
         self._process = process
         self._plain = node_end
-        self._socket: GeventSocket | None = None
+        self._socket: gsocket.socket | None = None
         self._closing = False
         self._running: WeakSet[Child] = WeakSet()
         self.lost = False
@@ -216,7 +216,7 @@ class Warden:
             on_loss("the warden process died: no test can be run any more; restart this node")
 
 
-def _pair() -> tuple[GeventSocket, socket.socket]:
+def _pair() -> tuple[gsocket.socket, socket.socket]:
     """A stream socket pair: the node's end for gevent, the far end blocking, as children expect."""
     from gevent import socket as gsocket
 

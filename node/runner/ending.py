@@ -78,13 +78,19 @@ def _how(progress: Progress, finished: Finished) -> tuple[How, str]:
     return "closed", progress.stopped
 
 
+_MEMORY = {
+    True: ": out of memory, by the kernel's count of such kills",
+    False: "",
+    None: " (out of memory, perhaps: this machine does not let its count of such kills be read)",
+}
+
+
 def death(finished: Finished) -> str:
     """One line on how a process ended that should not have."""
     if finished.why == "lost":
         return finished.message
     if finished.signal:
-        hint = " (out of memory?)" if finished.signal == "SIGKILL" else ""
-        return f"killed by {finished.signal}{hint}"
+        return f"killed by {finished.signal}{_MEMORY[finished.out_of_memory]}"
     if finished.exit_code == CHANNEL_LOST:
         return "a test closed or replaced the descriptors of its own runner"
     return f"called os._exit({finished.exit_code})"

@@ -49,12 +49,14 @@ class Finished:
 
     ``why``: ``exit`` (by itself), ``wall`` or ``output`` (a limit), ``killed`` or ``dumped`` (by order),
     ``start`` (could not be executed, see ``message``), ``lost`` (its caretaker was killed).
-    ``signal`` is a name such as ``SIGSEGV``, or empty. ``max_rss`` is bytes.
+    ``signal`` is a name such as ``SIGSEGV``, or empty; ``out_of_memory``: the kernel killed it for its
+    memory, None if it may have and nothing here tells. ``max_rss`` is bytes.
     """
 
     why: Why
     exit_code: int | None = None
     signal: str = ""
+    out_of_memory: bool | None = False
     message: str = ""
     output: str = ""
     output_bytes: int = 0

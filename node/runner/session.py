@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 
 import gevent
+from gevent import socket
 from gevent.queue import Queue
-from gevent.socket import socket as GeventSocket  # noqa: N812
 
 from node.runner import dialogue, launch
 from node.runner.batch import Batch
 from node.runner.children import Child, Finished, Warden, WardenLost
 from node.runner.ending import Progress, ending, stack_dump
+from node.threads import in_pool
 from proto.messages import (
     AnyMessage,
     AssignmentId,
@@ -92,7 +93,7 @@ class RunnerSession:
 
     def _main(self) -> None:
         try:
-            gevent.get_hub().threadpool.apply(launch.prepare_home, (self.spec,))
+            in_pool(launch.prepare_home, self.spec)
             if self._progress.killed is not None:
                 self._say(
                     SessionEnded(session=self.spec.session, how="killed", message=self._progress.killed)
@@ -288,7 +289,7 @@ class RunnerSession:
             self._post(self.spec.session, messages)
 
 
-def _read(channel: GeventSocket) -> bytes:
+def _read(channel: socket.socket) -> bytes:
     """Bytes of the channel; empty at its end, however it came."""
     try:
         data: bytes = channel.recv(READ)

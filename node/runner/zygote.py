@@ -16,9 +16,9 @@ del sys.path[0]  # this folder
 
 def _import_pytest() -> frozenset[str]:
     """Import what ``python -m pytest`` imports before it looks at the project; its modules' names."""
-    import runpy  # noqa: F401
+    import runpy  # noqa: F401 - loaded, not used
 
-    import pytest  # noqa: F401
+    import pytest  # noqa: F401 - loaded, not used
     from _pytest.config import default_plugins
 
     for name in default_plugins:
@@ -29,6 +29,7 @@ def _import_pytest() -> frozenset[str]:
 PLAIN = _import_pytest()
 PATH = list(sys.path)
 
+# Only now (E402): what pytest has not imported itself must not count as imported.
 import os  # noqa: E402
 
 HERE = os.path.dirname(os.path.abspath(__file__))

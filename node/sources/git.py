@@ -8,10 +8,10 @@ import os
 import secrets
 import shutil
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import gevent
 
@@ -20,10 +20,10 @@ from node.sources.gitfailures import explain
 from node.sources.giturl import GitError, check_ref, check_url, origin, project_name
 from node.sources.limits import ArchiveError, ArchiveLimits
 from node.sources.names import Kind, NameBook, check_links, entry_parts, tree_links
+from node.threads import in_pool
 
 __all__ = ["Cloner", "Fetched", "GitError", "check_url", "origin", "project_name"]
 
-T = TypeVar("T")
 POLL_SECONDS = 1.0
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _CONFIG = (
@@ -96,7 +96,7 @@ class Cloner:
         place = self.scratch / f"g{secrets.token_hex(4)}"
         tree = place / project_name(url)
         try:
-            _in_pool(_prepare, place, tree, self.uid)
+            in_pool(_prepare, place, tree, self.uid)
             env = self._environment(url, place, token)
             self._git(["init", "-q", "--template=", str(tree)], place, env, url, tree, token, ref)
             fetch = ["fetch", "-q", "--depth", "1", "--no-tags", "--no-recurse-submodules", "--", url, wanted]
@@ -104,10 +104,10 @@ class Cloner:
             plain = {name: value for name, value in env.items() if not name.startswith("GIT_CONFIG_")}
             plain |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
             self._git(["checkout", "-q", "--detach", "FETCH_HEAD"], tree, plain, url, tree, token, ref)
-            commit, notes = _in_pool(_finish, tree, self.limits)
-            return Fetched(_in_pool(_move, tree, into), commit, notes)
+            commit, notes = in_pool(_finish, tree, self.limits)
+            return Fetched(in_pool(_move, tree, into), commit, notes)
         finally:
-            _in_pool(shutil.rmtree, place, True)
+            in_pool(shutil.rmtree, place, True)
 
     def _git(
         self,
@@ -149,7 +149,7 @@ class Cloner:
                 try:
                     return child.wait(timeout=POLL_SECONDS)
                 except gevent.Timeout:
-                    if _in_pool(_bytes_below, tree) > 2 * self.limits.total:
+                    if in_pool(_bytes_below, tree) > 2 * self.limits.total:
                         child.kill("too large")
         except BaseException:
             child.kill("the waiting greenlet was stopped")
@@ -263,7 +263,3 @@ def _bytes_below(tree: Path) -> int:
             except FileNotFoundError:
                 continue  # git renames its temporary files meanwhile
     return total
-
-
-def _in_pool(function: Callable[..., T], *args: object) -> T:
-    return gevent.get_hub().threadpool.apply(function, args)  # type: ignore[no-any-return]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -13,7 +14,7 @@ from tests.chaos import suite
 from tests.chaos.checks import Tally
 from tests.chaos.http import Http, Refused
 from tests.chaos.network import Loopback, Namespaces, Network, NetworkError
-from tests.chaos.nodes import Fleet, Node
+from tests.chaos.nodes import DRAIN_SECONDS, Fleet, Node
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.chaos
@@ -227,3 +228,27 @@ def test_a_node_that_is_asked_to_leave_hands_over(stages, who):
     stage.right(evaluation)
     health = stage.health()
     assert node.address not in health["voters"]
+
+
+def test_a_cluster_that_is_asked_to_stop_does_so_as_a_whole(stages):
+    """Nobody waits for voters to be replaced by nodes that leave as well; its disks resume the run."""
+    stage = stages(4)
+    stage.settled(3)
+    evaluation = stage.submit()
+    stage.executed(evaluation, 50)
+    began = time.monotonic()
+    for node in stage.fleet.nodes:
+        assert node.child is not None
+        node.child.send(signal.SIGTERM)
+    for node in stage.fleet.nodes:
+        assert node.child is not None
+        assert node.child.wait(30.0), f"{node.name} leaves by itself"
+        assert node.child.process.returncode == 0
+        node.state = "killed"
+    seconds = time.monotonic() - began
+    print(f"stopped in {seconds:.2f} s")
+    assert seconds < DRAIN_SECONDS, "waiting for each other would take the drain's limit at least"
+    for node in reversed(stage.fleet.nodes):
+        stage.fleet.start_node(node)
+    stage.settled(3)
+    stage.right(evaluation)

@@ -246,8 +246,9 @@ class Shell:
             self._world.later(0.001, lambda: self._world.tell(process, event))
 
     def _stop(self, process: Process) -> None:
-        # A node that alone holds the log goes at once: what it ran goes on when it is started again.
-        process.stopped = process.core.required_voters() != ((process.name,),)
+        # Who keeps its seat (it holds the log alone, or all stop at once) is as one switched off: what it
+        # ran goes on when it is started again.
+        process.stopped = not any(process.name in voters for voters in process.core.required_voters())
         assert not (process.stopped and process.runners), f"{process.name} stops while its runners live"
         process.runners.clear()
         self._world.say(f"{process.name} stops")
