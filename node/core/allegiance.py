@@ -61,9 +61,11 @@ class Allegiance:
         epoch = Epoch(message.epoch, node)
         if epoch < self.followed:
             return
+        # A new reign of the same node knows nothing of a report that it got before.
+        again = epoch > self.followed and node != self._node
         self.followed, self.members = epoch, message
         named = any(member.node == self._node for member in message.members)
-        if self._joined != node or (self.worker.welcome and not named):
+        if again or self._joined != node or (self.worker.welcome and not named):
             self.join(node)
         if self._hinted != node:
             self._hinted = node
