@@ -77,7 +77,8 @@ class ClusterState:
         """Node id of the master as far as this node knows, or empty."""
         if self._reign.master is not None:
             return self._node
-        return self._worker.master or (self._replica.master if self._replica.master != self._node else "")
+        told = self._replica.master  # if it is not connected it may have left: others are asked
+        return self._worker.master or (told if told in self._around.connected else "")
 
     @property
     def epoch(self) -> int:
@@ -254,9 +255,8 @@ class ClusterState:
         voters = required if self._node in required else ()
         if self._reign.master is not None:
             return (*voters, *self._reign.master.roster.awaited, successor)
-        if not self.master:
-            voters = (*voters, *self._allegiance.members.voters)
-        return (*voters, self._allegiance.followed.node, successor)
+        known = () if self.master else self._allegiance.members.voters
+        return (*voters, *known, self._allegiance.followed.node, successor)
 
     # --- leaving ----------------------------------------------------------------------------------
 

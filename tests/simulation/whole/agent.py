@@ -33,10 +33,14 @@ PAIR = (
     ("reset", 6),
 )  # fmt: skip
 DRAINS = (("drain", 10), ("join", 10), ("kill", 8), ("start", 16), ("reset", 4))
+FORGED = (
+    ("forge", 10), ("meet", 14), ("kill", 5), ("start", 20), ("pause", 2), ("resume", 12), ("reset", 4),
+)  # fmt: skip
 THEMES = (
     Theme("mixed", (2, 3, 3, 4), 0.8, MIXED),
     Theme("pair", (1,), 0.6, PAIR),
     Theme("drains", (2, 3, 4), 0.6, DRAINS),
+    Theme("forged closes", (1,), 0.6, FORGED),
 )
 
 
@@ -92,9 +96,19 @@ class Agent:
                 self.join()
             case "drain" if len(awake) > 1:
                 self._drain(self._pick(awake))
+            case "forge" if len(world.disks) == 2 and not world.wires.forged:
+                world.part()
+            case "meet":
+                self._meet()
             case "lose_disk" if awake:
                 self._lose_disk(random.choice(awake))
         world.later(random.expovariate(self.theme.rate), self.strike)
+
+    def _meet(self) -> None:
+        """The middlebox lets connections pass again."""
+        if self.world.wires.forged:
+            self.world.say("connections pass again")
+            self.world.wires.forged = False
 
     def _pick(self, awake: list[Process]) -> Process:
         """Masters are the more interesting victims."""
@@ -183,6 +197,7 @@ class Agent:
         world = self.world
         world.say("the faults stop")
         world.wires.weather.late = 0.0
+        self._meet()
         for name, process in list(world.processes.items()):
             if process.alive and process.paused:
                 world.resume(name)

@@ -1,4 +1,8 @@
-"""Everything that was committed, by whichever node, and the rules that only it can show to be kept."""
+"""Everything that was committed, by whichever node, and the rules that only it can show to be kept.
+
+All nodes share one history, unless somebody forged a close: then each of two masters has its own
+until they meet.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from functools import lru_cache
 
 from node.core import records as rec
 from proto.messages import AssignmentId, TestId
-from proto.voting import LogRecord
+from proto.voting import Epoch, LogRecord
 from tests.simulation.checks import Violation
 
 Place = tuple[int, int, str, TestId]
@@ -36,6 +40,18 @@ class Facts:
     """Request id -> (evaluation, position)."""
     attempts: set[tuple[AssignmentId, TestId]] = field(default_factory=set)
     losses: dict[Place, int] = field(default_factory=dict)
+    settled: set[tuple[str, str, int]] = field(default_factory=set)
+    """(node, history, evaluation) of what was merged."""
+    parted: bool = False
+    """There were two masters: one request may have got an id from each."""
+    _parts: dict[tuple[str, str, int], list[bytes]] = field(default_factory=dict)
+
+    def first(self, applied: int) -> Facts:
+        """A history of its own that begins with the first ``applied`` of this one."""
+        other = Facts(parted=True)
+        for record in self.log[:applied]:
+            other.apply("", record)
+        return other
 
     def apply(self, node: str, record: LogRecord) -> None:
         """A node's tables take in one more committed record.
@@ -61,6 +77,8 @@ class Facts:
             self._accept(fact)
         elif isinstance(fact, rec.Audited | rec.Joined | rec.Departed):
             return
+        elif isinstance(fact, rec.Merged):
+            self._merge(fact)
         elif fact.evaluation in self.ended:
             raise Violation(f"{fact} after the end of its evaluation")
         elif isinstance(fact, rec.Planned):
@@ -92,10 +110,40 @@ class Facts:
     def _accept(self, fact: rec.Accepted) -> None:
         if fact.evaluation in self.accepted:
             raise Violation(f"evaluation {fact.evaluation} is given twice")
-        if fact.request in self.requests:
+        if fact.request in self.requests and not self.parted:
             raise Violation(f"request {fact.request} is {self.requests[fact.request]} and {fact.evaluation}")
         self.accepted[fact.evaluation] = fact
-        self.requests[fact.request] = (fact.evaluation, len(self.log))
+        self.requests.setdefault(fact.request, (fact.evaluation, len(self.log)))
+
+    def _merge(self, fact: rec.Merged) -> None:
+        key = (fact.node, fact.history, fact.evaluation)
+        if key in self.settled:
+            raise Violation(f"{key} is merged twice")
+        parts = self._parts.setdefault(key, [])
+        if not fact.part:
+            parts.clear()
+        if fact.part != len(parts):
+            raise Violation(f"part {fact.part} of {key} came after {len(parts)} parts")
+        parts.append(fact.body)
+        if not fact.last:
+            return
+        self.settled.add(key)
+        if fact.stands == "returned":
+            self._take_out(fact.evaluation)
+            for body in self._parts.pop(key):
+                for _, record in rec.decode_past(body):
+                    self._check(record)
+
+    def _take_out(self, evaluation: int) -> None:
+        """Another history of the evaluation stands."""
+        self.accepted.pop(evaluation, None)
+        self.ended.pop(evaluation, None)
+        for projects in (self.planned, self.projects):
+            for project in [key for key in projects if key[0] == evaluation]:
+                del projects[project]
+        for place in [place for place in self.verdicts if place[0] == evaluation]:
+            del self.verdicts[place]
+        self.unconfirmed = {place for place in self.unconfirmed if place[0] != evaluation}
 
     def _outcome(self, fact: rec.Attempted | rec.Settled) -> None:
         place = (fact.evaluation, fact.project, fact.module, fact.test)
@@ -118,17 +166,43 @@ class Facts:
 
     # --- what a node finds in its tables ----------------------------------------------------------
 
+    def pasts(self, applied: int) -> dict[int, list[tuple[int, rec.AnyRecord]]]:
+        """Evaluation -> its records, with their positions, of the first ``applied``."""
+        found: dict[int, list[tuple[int, rec.AnyRecord]]] = {}
+        parts: dict[tuple[str, str, int], list[bytes]] = {}
+        for position, record in enumerate(self.log[:applied], 1):
+            fact = decoded(record.payload) if record.payload else None
+            if isinstance(fact, rec.Merged) and fact.stands == "returned":
+                key = (fact.node, fact.history, fact.evaluation)
+                if not fact.part:
+                    parts[key] = []
+                parts[key].append(fact.body)
+                if fact.last:
+                    found[fact.evaluation] = [one for body in parts[key] for one in rec.decode_past(body)]
+            elif fact is not None and fact.evaluation and not isinstance(fact, rec.Merged | rec.Audited):
+                found.setdefault(fact.evaluation, []).append((position, fact))
+        return found
+
     def unfinished(self, applied: int) -> tuple[rec.AnyRecord, ...]:
         """Records of unfinished evaluations, and what audits found, of the first ``applied``."""
-        facts = self._first(applied)
-        ended = {fact.evaluation for fact in facts if isinstance(fact, rec.Ended)}
-        cluster = rec.Joined | rec.Departed
-        return tuple(fact for fact in facts if fact.evaluation not in ended and not isinstance(fact, cluster))
+        audits = [fact for fact in self._first(applied) if isinstance(fact, rec.Audited)]
+        going_on = [
+            fact
+            for past in self.pasts(applied).values()
+            for _, fact in past
+            if not any(isinstance(one, rec.Ended) for _, one in past)
+        ]
+        return (*audits, *going_on)
+
+    def standing(self, evaluation: int, applied: int) -> tuple[bool, Epoch | None]:
+        """Whether the first ``applied`` know the evaluation, and the epoch in which it ended."""
+        past = self.pasts(applied).get(evaluation, [])
+        ended = [record.epoch for _, record in past if isinstance(record, rec.Ended)]
+        return bool(past), ended[0] if ended else None
 
     def highest(self, applied: int) -> int:
         """The highest evaluation id in the first ``applied``."""
-        given = [fact.evaluation for fact in self._first(applied) if isinstance(fact, rec.Accepted)]
-        return max(given, default=0)
+        return max(self.pasts(applied), default=0)
 
     def members(self, applied: int) -> tuple[rec.Joined, ...]:
         """The roster, by join."""

@@ -9,11 +9,15 @@ from dataclasses import dataclass, field
 from node.core import effects as fx
 from node.core import events as ev
 from node.core.cluster import ClusterState
-from node.core.voting_events import Commit, Persist, Saved
+from node.core.voting_events import Commit, Persist, Saved, TruncateTail
 from proto.messages import AssignmentId
 from proto.voting import EMPTY, LogRecord, Mark
 from tests.core.fakerunner import FakeRunner
+from tests.simulation.whole.asides import Asides
+from tests.simulation.whole.facts import Facts
 
+Write = Persist | Commit | fx.Load | TruncateTail
+"""What the writer carries out."""
 Runner = tuple[FakeRunner, Iterator[float | None]]
 
 
@@ -21,7 +25,7 @@ Runner = tuple[FakeRunner, Iterator[float | None]]
 class NodeDisk:
     """What a process finds again: the log as the last complete write left it, and how far the tables are.
 
-    The tables hold the first ``applied`` of the cluster's facts.
+    The tables hold the first ``applied`` of ``facts``, which all disks of a cluster share.
     """
 
     incarnation: int = 0
@@ -32,14 +36,22 @@ class NodeDisk:
     base_voters: tuple[str, ...] = ()
     records: list[LogRecord] = field(default_factory=list)
     applied: int = 0
+    facts: Facts = field(default_factory=Facts)
+    """The history that this disk has a beginning of."""
+    asides: Asides = field(default_factory=Asides)
     packages: set[str] = field(default_factory=set)
-    fetched: dict[Mark, tuple[str, ...]] = field(default_factory=dict)
+    fetched: dict[Mark, tuple[tuple[str, ...], Facts]] = field(default_factory=dict)
     """Copies of other nodes' tables that wait to be installed."""
 
     def found(self, saved: Saved) -> None:
         """Begin with this."""
         self.counter, self.voted, self.commit = saved.counter, saved.voted, saved.commit
         self.records = list(saved.records)
+
+    def empty(self) -> None:
+        """Keep nothing but the vote, and what was set aside."""
+        self.base, self.base_voters, self.commit, self.applied = EMPTY, (), 0, 0
+        self.records.clear()
 
     @property
     def last(self) -> int:
@@ -52,7 +64,7 @@ class NodeDisk:
         if persist.snapshot is not None:
             self.base, self.base_voters = persist.snapshot, persist.snapshot_voters
             assert persist.snapshot == EMPTY or persist.snapshot in self.fetched, "nobody fetched this copy"
-            self.fetched.pop(persist.snapshot, None)
+            _, self.facts = self.fetched.pop(persist.snapshot, ((), self.facts))
             self.records.clear()
             self.applied = self.base.position
         if persist.truncate_from is not None:
@@ -112,8 +124,8 @@ class Process:
     inbox: list[ev.AnyEvent] = field(default_factory=list)
     """Events that wait while it is paused."""
     tick_at: float = -1.0
-    writing: deque[Persist | Commit | fx.Load] = field(default_factory=deque)
-    batch: list[Persist | Commit | fx.Load] = field(default_factory=list)
+    writing: deque[Write] = field(default_factory=deque)
+    batch: list[Write] = field(default_factory=list)
     """What the writer is at work on."""
     reigns: bool = False
 

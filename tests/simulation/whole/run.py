@@ -11,7 +11,7 @@ from proto.messages import TestId
 from tests.core.fakerunner import BEHAVIOURS, FakeModule, FakeSuite, FakeTest
 from tests.simulation.checks import Violation
 from tests.simulation.whole.agent import THEMES, Agent
-from tests.simulation.whole.people import People, Wish
+from tests.simulation.whole.people import People
 from tests.simulation.whole.world import START, World
 
 TIMING = Timing(ping=0.5, suspect=1.6, lease=2.4, stagger=0.25, confirm=0.4, redial=0.2)
@@ -114,7 +114,8 @@ def settle(world: World, people: People) -> None:
 def quiet(world: World) -> bool:
     """One master serves, and no runner is left."""
     masters = [process for process in world.masters if process.core.serving(world.now)]
-    return len(masters) == 1 and not any(one.runners for one in world.processes.values() if one.alive)
+    busy = any(one.runners or one.disk.asides.offers for one in world.processes.values() if one.alive)
+    return len(masters) == 1 and not busy
 
 
 def state(world: World, people: People) -> str:
@@ -135,32 +136,35 @@ def check_end(world: World, people: People) -> None:
         if process.alive:
             process.core.validate()
     for wish in people.wishes:
-        state_ = world.facts.ended[wish.id].state
-        if wish.cancel and state_ == "cancelled":
-            continue
-        for project, suite in enumerate(wish.suites.values()):
-            check_project(world, wish, project, suite)
+        for number in sorted(wish.ids):
+            if wish.cancel and world.facts.ended[number].state == "cancelled":
+                continue
+            for project, suite in enumerate(wish.suites.values()):
+                check_project(world, number, project, suite)
+    waiting = [one.name for one in world.processes.values() if one.disk.asides.offers]
+    if waiting:
+        raise Violation(f"{waiting} still keep a history aside")
 
 
-def check_project(world: World, wish: Wish, project: int, suite: FakeSuite) -> None:
+def check_project(world: World, number: int, project: int, suite: FakeSuite) -> None:
     """The verdicts are those of serial pytest, or say why they are not."""
     facts = world.facts
-    outcomes = facts.outcomes(wish.id, project)
+    outcomes = facts.outcomes(number, project)
     if suite.start:
         if list(outcomes.values()) != ["error"]:
-            raise Violation(f"{wish.id}/{project} should be one error, not {outcomes}")
+            raise Violation(f"{number}/{project} should be one error, not {outcomes}")
         return
     expected = suite.expected()
     if outcomes.keys() != expected.keys():
-        ended = facts.projects.get((wish.id, project))
+        ended = facts.projects.get((number, project))
         if ended is not None and not ended.audited and ended.notes:
             return
         odd = outcomes.keys() ^ expected.keys()
-        raise Violation(f"{wish.id}/{project} has verdicts of other tests: {sorted(odd)[:5]}")
+        raise Violation(f"{number}/{project} has verdicts of other tests: {sorted(odd)[:5]}")
     for key, said in expected.items():
-        place = (wish.id, project, *key)
+        place = (number, project, *key)
         if outcomes[key] == said or place in facts.unconfirmed:
             continue
         if outcomes[key] == "lost" and facts.losses.get(place, 0) >= world.settings.losses_most:
             continue
-        raise Violation(f"{key[1]} of {wish.id}/{project} is {outcomes[key]}, not {said}")
+        raise Violation(f"{key[1]} of {number}/{project} is {outcomes[key]}, not {said}")

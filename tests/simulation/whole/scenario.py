@@ -135,7 +135,7 @@ class NodeStage:
             held = self.people.satisfied()
             for wish in self.people.wishes if held else ():
                 for project, given in enumerate(wish.suites.values()):
-                    check_project(world, wish, project, given)
+                    check_project(world, wish.id, project, given)
         elif subject == "once":
             # No test ran twice: the work in flight went on.
             held = len(world.ran) == len(set(world.ran))

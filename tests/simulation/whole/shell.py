@@ -17,7 +17,7 @@ from node.core.voting_events import (
 )
 from proto import messages as m
 from tests.simulation.checks import Violation
-from tests.simulation.whole.process import NodeDisk, Process
+from tests.simulation.whole.process import NodeDisk, Process, Write
 from tests.simulation.whole.runners import Runners
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from tests.simulation.whole.world import World
 
+ALONE = fx.Load | TruncateTail
+"""What the writer carries out between two batches."""
 TAIL = 300
 """Records of the log that are kept beside the tables."""
 
@@ -52,7 +54,9 @@ class Shell:
         match effect:
             case fx.Send():
                 self._send(process, effect)
-            case Persist() | Commit() | fx.Load():
+            case TruncateTail() if not effect.committed:
+                world.say(f"{process.name} drops {len(effect.records)} from #{effect.truncate_from} on")
+            case Persist() | Commit() | fx.Load() | TruncateTail():
                 process.writing.append(effect)
                 self.write(process)
             case fx.Dial():
@@ -75,10 +79,12 @@ class Shell:
                 self._recall(process, effect)
             case FetchSnapshot():
                 world.later(world.pace(), lambda: self._fetch(process, effect))
-            case TruncateTail():
-                world.say(f"{process.name} drops {len(effect.records)} from #{effect.truncate_from} on")
-                if effect.committed:
-                    raise Violation(f"{process.name} drops committed records: {effect}")
+            case fx.Compare():
+                world.later(world.pace(), lambda: self._compare(process, effect))
+            case fx.ReadHistory():
+                world.later(world.pace(), lambda: self._read(process, effect))
+            case fx.DropHistory():
+                process.disk.asides.drop(effect.history, effect.evaluation)
             case fx.Say():
                 world.say(f"{process.name}: {effect.text}")
             case fx.Disconnect():
@@ -95,18 +101,18 @@ class Shell:
             for number, verdict in enumerate(message.verdicts, message.first):
                 self._said[message.assignment, number] = verdict.test
         elif isinstance(message, m.Answered):
-            self._check_answered(message)
+            self._check_answered(process, message)
         if self.keep_messages:
             self.messages.append((process.name, effect.node, message))
         self._world.wires.send(process, effect.node, message)
 
-    def _check_answered(self, message: m.Answered) -> None:
+    def _check_answered(self, process: Process, message: m.Answered) -> None:
         """Every verdict answered as recorded is committed, and nothing else is called so."""
         superseded = set(message.superseded)
         number = message.upto - 1
         while number >= 0 and (message.assignment, number) in self._said:
             test = self._said.pop((message.assignment, number))
-            known = (message.assignment, test) in self._world.facts.attempts
+            known = (message.assignment, test) in process.disk.facts.attempts
             if number not in superseded and not known:
                 raise Violation(f"{message} was sent before the verdict of {test} was committed")
             number -= 1
@@ -114,7 +120,7 @@ class Shell:
     def _answer(self, process: Process, answer: fx.Answer) -> None:
         body = answer.body
         number = body.get("id") if answer.status == 202 and isinstance(body, dict) else None
-        if number is not None and number not in self._world.facts.accepted:
+        if number is not None and number not in process.disk.facts.accepted:
             raise Violation(f"{process.name} answers id {number} before it is committed")
         self.answers[answer.ticket] = answer
         waiting = self.asked.pop(answer.ticket, None)
@@ -128,10 +134,10 @@ class Shell:
         if process.batch or not process.writing or not process.awake:
             return
         batch = process.batch = [process.writing.popleft()]
-        while process.writing and not isinstance(batch[0], fx.Load) and len(batch) < 50:
+        while process.writing and not isinstance(batch[0], ALONE) and len(batch) < 50:
             following = process.writing[0]
             alone = isinstance(following, Persist) and following.snapshot is not None
-            if isinstance(following, fx.Load) or alone:
+            if isinstance(following, ALONE) or alone:
                 break
             batch.append(process.writing.popleft())
         took = self._world.random.random() * self._world.write_delay
@@ -142,8 +148,11 @@ class Shell:
             return
         batch, process.batch = process.batch, []
         disk = process.disk
-        if isinstance(batch[0], fx.Load):
-            self._load(process, batch[0])
+        if isinstance(batch[0], ALONE):
+            if isinstance(batch[0], fx.Load):
+                self._load(process, batch[0])
+            else:
+                self._part(process, batch[0])
             self.write(process)
             return
         numbers = self._write(process, batch)
@@ -155,7 +164,50 @@ class Shell:
         self._world.tell(process, ev.Committed(position=disk.applied))
         self.write(process)
 
-    def _write(self, process: Process, batch: list[Persist | Commit | fx.Load]) -> list[int]:
+    def _part(self, process: Process, effect: TruncateTail) -> None:
+        """Set aside what this node had committed beside another master, and begin again with nothing."""
+        world, disk = self._world, process.disk
+        if not disk.facts.parted:
+            raise Violation(f"{process.name} drops committed records: {effect}")
+        world.say(f"{process.name} sets its history aside")
+        disk.asides.add(disk.facts, disk.applied, effect.truncate_from)
+        disk.empty()
+        (disk.facts,) = (other.facts for other in world.disks.values() if other is not disk)
+        self.offer(process)
+
+    def offer(self, process: Process) -> None:
+        """Tell the core what waits on its disk."""
+        offers = tuple(process.disk.asides.offers)
+        if offers:
+            self._world.tell(process, ev.Parted(offers=offers))
+
+    def _compare(self, process: Process, effect: fx.Compare) -> None:
+        offer, disk = effect.offer, process.disk
+        known, ended = disk.facts.standing(offer.evaluation, disk.applied)
+        event = ev.Compared(
+            node=effect.node,
+            history=offer.history,
+            evaluation=offer.evaluation,
+            known=known,
+            ended=ended,
+            settled=(effect.node, offer.history, offer.evaluation) in disk.facts.settled,
+        )
+        self._world.tell(process, event)
+
+    def _read(self, process: Process, effect: fx.ReadHistory) -> None:
+        where = (effect.history, effect.evaluation, effect.part)
+        found = process.disk.asides.part(*where)
+        if found is not None:
+            event = ev.HistoryRead(
+                history=effect.history,
+                evaluation=effect.evaluation,
+                part=effect.part,
+                last=found[1],
+                body=found[0],
+            )
+            self._world.tell(process, event)
+
+    def _write(self, process: Process, batch: list[Write]) -> list[int]:
         """One transaction; the numbers of what is on disk by it."""
         disk = process.disk
         upto, numbers = disk.applied, []
@@ -172,11 +224,11 @@ class Shell:
     def apply(self, name: str, disk: NodeDisk, upto: int) -> None:
         """Carry committed records into the tables."""
         for record in disk.ready(upto):
-            self._world.facts.apply(name, record)
+            disk.facts.apply(name, record)
             disk.applied = record.position
 
     def _load(self, process: Process, effect: fx.Load) -> None:
-        facts, applied = self._world.facts, process.disk.applied
+        facts, applied = process.disk.facts, process.disk.applied
         event = ev.Replayed(
             epoch=effect.epoch,
             records=facts.unfinished(applied),
@@ -193,7 +245,7 @@ class Shell:
         if not (process.alive and holder.awake and reachable) or applied < effect.upto.position:
             return
         mark, voters = holder.disk.mark(applied), holder.disk.voters_at(applied)
-        process.disk.fetched[mark] = voters
+        process.disk.fetched[mark] = voters, holder.disk.facts
         self._world.tell(process, SnapshotFetched(upto=mark, voters=voters))
 
     # --- packages ---------------------------------------------------------------------------------
@@ -220,9 +272,23 @@ class Shell:
         return True
 
     def _equip(self, process: Process, effect: fx.Equip) -> None:
-        if process.alive:
-            packages = set(effect.packages)
-            self.equipped(process, effect.node, packages, ok=self._keeps(process, effect.node, packages))
+        if not process.alive:
+            return
+        packages = set(effect.packages)
+        if effect.source:
+            ok = self._gives(process, effect.source, packages)
+        else:
+            ok = self._keeps(process, effect.node, packages)
+        self.equipped(process, effect.node, packages, ok=ok)
+
+    def _gives(self, process: Process, source: str, packages: set[str]) -> bool:
+        """Fetch packages from another node, or find them here."""
+        other = self._world.processes[source]
+        reachable = other.awake and self._world.wires.of(process.name, source) is not None
+        if not packages <= process.disk.packages and not (reachable and packages <= other.disk.packages):
+            return False
+        process.disk.packages |= packages
+        return True
 
     def _cloned(self, process: Process, effect: fx.Clone) -> None:
         world = self._world
@@ -253,7 +319,7 @@ class Shell:
         process.runners.clear()
         self._world.say(f"{process.name} stops")
         self._write(process, process.batch)
-        while process.writing and not isinstance(process.writing[0], fx.Load):
+        while process.writing and not isinstance(process.writing[0], ALONE):
             self._write(process, [process.writing.popleft()])
         for node in list(self._world.processes):
             self._world.wires.disconnect(process, node)

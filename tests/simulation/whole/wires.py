@@ -66,6 +66,8 @@ class Wires:
         self.cuts: set[tuple[str, str]] = set()
         self.dark: set[str] = set()
         """Machines without power: nothing answers for them."""
+        self.forged = False
+        """A middlebox refuses every connection in the other's name."""
         self._wires: dict[tuple[str, str], Wire] = {}
         """(node, peer) -> the wire that ``node`` believes in."""
         self.all: list[Wire] = []
@@ -101,7 +103,7 @@ class Wires:
         patience = world.timing.suspect
         if self._cut(process.name, node) or node in self.dark or (target is not None and target.paused):
             world.later(patience, lambda: self._dialled(process, node, "unanswered"))
-        elif target is None or not target.alive:
+        elif self.forged or target is None or not target.alive:
             world.later(self.delay(), lambda: self._dialled(process, node, "refused"))
         else:
             self.connect(process, target)
@@ -192,6 +194,13 @@ class Wires:
         """A middlebox, or a kernel short of memory, drops the connection; both ends see an error."""
         for end in wire.ends.values():
             self._down(wire, end.process, by_peer=False, tell_other=False)
+
+    def forge(self) -> None:
+        """Every connection is closed in the name of the other end, and refused from now on."""
+        self.forged = True
+        for wire in list(self.all):
+            for end in wire.ends.values():
+                self._down(wire, end.process, by_peer=True, tell_other=False)
 
     def died(self, process: Process) -> None:
         """The kernel closes what a dead process had open, for those who can be reached."""

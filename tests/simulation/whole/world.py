@@ -54,7 +54,7 @@ class World:
         self.random = random.Random(seed)
         self.settings = settings or CoreSettings()
         self.timing = timing or Timing()
-        self.facts = Facts()
+        self._facts = Facts()
         self.wires = Wires(self)
         self.disks: dict[str, NodeDisk] = {}
         self.processes: dict[str, Process] = {}
@@ -78,6 +78,23 @@ class World:
         self._order = itertools.count()
         self.shell = Shell(self)
         self.later(LOOK, self._look)
+
+    @property
+    def facts(self) -> Facts:
+        """The cluster's history; while there are two, that of the higher epoch."""
+        if not self._facts.parted:
+            return self._facts
+        return max(self.processes.values(), key=lambda one: (one.core.epoch, one.name)).disk.facts
+
+    def part(self) -> None:
+        """Somebody forges the death of each of two nodes to the other: each may have a history of its own."""
+        self.say("a forged close")
+        disks = list(self.disks.values())
+        if disks[0].facts is disks[1].facts:
+            for disk in disks:
+                disk.facts = disk.facts.first(disk.applied)
+            self._facts = disks[0].facts
+        self.wires.forge()
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -116,13 +133,22 @@ class World:
 
     def _look(self) -> None:
         self.wires.look()
+        if self._facts.parted:
+            self._reunite()
         self.later(LOOK, self._look)
+
+    def _reunite(self) -> None:
+        """A master looks for whom it once knew, as the shell does."""
+        for process in self.masters:
+            for name in self.processes:
+                if name != process.name and process.awake and self.wires.of(process.name, name) is None:
+                    self.wires.dial(process, name)
 
     # --- nodes ------------------------------------------------------------------------------------
 
     def add(self, name: str, slots: int = 1, *, founder: bool = False, seed: str = "") -> Process:
         """A new node, which founds the cluster or knows ``seed``."""
-        disk = self.disks[name] = NodeDisk()
+        disk = self.disks[name] = NodeDisk(facts=self._facts)
         self.slots[name] = slots
         if founder:
             disk.found(found(name))
@@ -155,12 +181,13 @@ class World:
             slots=self.slots[name],
             alone=self.alone,
             saved=disk.saved(),
-            members=self.facts.members(disk.applied),
+            members=disk.facts.members(disk.applied),
             timing=self.timing,
             now=self.now,
         )
         self.say(f"{name} starts: log to #{disk.last}")
         process = self.processes[name] = Process(name, disk.incarnation, disk, core)
+        self.shell.offer(process)
         self._schedule_tick(process)
         return process
 
