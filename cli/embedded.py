@@ -155,10 +155,14 @@ class Embedded:
         child.wait(0.0)
 
     def stop(self, *, quickly: bool = False) -> list[str]:
-        """End the HTTP service, then the workers, then the master; who had to be killed, by name."""
+        """End the HTTP service, then the nodes; who had to be killed, by name.
+
+        All nodes are told at once: a cluster stops as a whole, where one node after the other would be
+        replaced among those who hold the log by the next to go.
+        """
         killed = []
-        for kind in ("api", "worker", "master"):
-            group = [child for child in self.children if child.name.startswith(kind)]
+        for kind in ("api", "node"):
+            group = [child for child in self.children if child.name.startswith("api") == (kind == "api")]
             for child in group:
                 child.send(signal.SIGKILL if quickly else signal.SIGTERM)
             end = time.monotonic() + (API_STOP_SECONDS if kind == "api" else STOP_SECONDS)

@@ -184,7 +184,8 @@ class Allegiance:
             others = {member.node for member in self.members.members} - {self._node}
             return reign.idle() and self.worker.drained() and others.issubset(required)
         if self.worker.master:
-            return self.worker.drained() and self._node not in required
+            # The roster names also whom the master is about to make a voter.
+            return self.worker.drained() and self._node not in (*required, *self.members.voters)
         return self.worker.silent()  # nobody is left who would answer
 
     def part(self) -> None:

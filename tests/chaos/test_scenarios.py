@@ -246,9 +246,6 @@ def test_a_cluster_that_is_asked_to_stop_does_so_as_a_whole(stages):
         assert node.child.process.returncode == 0
         node.state = "killed"
     seconds = time.monotonic() - began
-    print(f"stopped in {seconds:.2f} s")
     assert seconds < DRAIN_SECONDS, "waiting for each other would take the drain's limit at least"
-    for node in reversed(stage.fleet.nodes):
-        stage.fleet.start_node(node)
-    stage.settled(3)
+    stage.restart(*reversed(stage.fleet.nodes))
     stage.right(evaluation)
