@@ -102,7 +102,7 @@ class Following:
         for index, record in enumerate(message.records):
             if log.epoch_at(record.position) == record.epoch:
                 continue
-            if record.position <= journal.commit:
+            if record.position <= journal.final:
                 self._part(record.position)
                 return 0
             if record.position <= log.last.position:
@@ -130,7 +130,7 @@ class Following:
         if upto.position < log.base.position or log.epoch_at(upto.position) == upto.epoch:
             return False
         # The only voter of its own last set gave nobody its vote: what it committed is in no other log.
-        if journal.commit >= upto.position or log.voters == (self._node,):
+        if journal.final >= upto.position or log.voters == (self._node,):
             self._part()
         journal.install(upto, voters)
         self.matched = max(self.matched, upto.position)

@@ -38,6 +38,7 @@ class Journal:
         self._truncate: int | None = None
         self._snapshot: tuple[Mark, VoterSet] | None = None
         self._commit_with_records = 0
+        self._final = 0
         self._remember = False
 
     # --- changes ------------------------------------------------------------------------------
@@ -60,7 +61,12 @@ class Journal:
 
     def commits_when_written(self) -> None:
         """Nobody else has to agree to what was appended: the disk may call it committed."""
-        self._commit_with_records = self.log.last.position
+        self._commit_with_records = self._final = self.log.last.position
+
+    @property
+    def final(self) -> int:
+        """Up to here the log is committed, or will be called so by a process that starts on this disk."""
+        return max(self.commit, self._final)
 
     def remember(self) -> None:
         """Write the commit position now: a set of voters became history, and nobody in it will be asked."""
@@ -78,7 +84,7 @@ class Journal:
         self.log.reset(upto, voters)
         self._snapshot = (upto, voters)
         self.commit = upto.position
-        self.durable = self.remembered = 0
+        self.durable = self.remembered = self._final = 0
         for entry in self._pending:
             entry[1] = entry[2] = 0
         self._records.clear()
@@ -95,6 +101,7 @@ class Journal:
         self.durable = min(self.durable, last)
         self.commit = min(self.commit, last)
         self.remembered = min(self.remembered, last)
+        self._final = min(self._final, last)
         for entry in self._pending:
             entry[1], entry[2] = min(entry[1], last), min(entry[2], last)
 
