@@ -107,6 +107,8 @@ class Neighbourhood:
     def dialled(self, event: ev.Dialled, now: float) -> None:
         """An attempt to connect ended."""
         self._contacts.dialled(event.node)
+        if event.how == "refused" and event.node in self._contacts.connected:
+            return  # an attempt of before the connection: it says nothing about the process behind that
         self._turn(re.Redialled(node=event.node, how=event.how, incarnation=event.incarnation), now)
 
     def heard(self, node: str, incarnation: int, now: float) -> None:

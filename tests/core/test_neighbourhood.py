@@ -83,3 +83,12 @@ def test_silence_that_lasts_is_reported_again() -> None:
     assert len(place.found) > 1
     assert set(place.found) == {re.Silent(node="b", incarnation=1)}
     assert not place.around.hears("b", now)
+
+
+def test_a_refusal_of_before_the_connection_is_no_evidence_against_who_is_connected() -> None:
+    place = Place()
+    assert place.down(1.0)
+    place.up(1.2, incarnation=2)
+    place.around.dialled(ev.Dialled(node="b", how="refused"), 1.3)
+    assert not place.found
+    assert not place.around.is_dead("b")
