@@ -92,6 +92,8 @@ class Work:
     gave_up: str = ""
     """Why the plan was not audited or failures were not confirmed, if so."""
     began: float = 0.0
+    refilled: bool = False
+    """What had no outcome when all was done was queued once more."""
     split: bool = False
     groups: dict[str, AssignmentId] = field(default_factory=dict)
     """xdist_group -> the session that runs it."""

@@ -199,3 +199,26 @@ def test_offers_go_one_after_the_other_to_whoever_is_master() -> None:
     done = fx.DropHistory(history="h", evaluation=7)
     assert returning.wanted(settled, "n3") == [done, fx.Send(node="n3", message=OFFERS[1])]
     assert returning.wanted(settled, "n3") == [], "it was settled before"
+
+
+# --- verdicts that another master answered for ----------------------------------------------------
+
+
+def test_what_has_no_outcome_when_all_is_done_runs_once_more_and_is_lost_then(side: Side) -> None:
+    work = side.goes_on()
+    (session,) = work.sessions.values()
+    side.desk.close(work, session, "closed")
+    side.ledger.apply(PLANNED)
+
+    def end() -> None:
+        side.lifecycle.end_project(work, 3.0, settle=lambda _: True, due=lambda _: False)
+
+    end()
+    assert [piece.select for piece in work.queue] == [PLANNED.tests]
+    assert not side.records
+    work.queue.clear()
+    end()
+    attempted, ended = side.records
+    assert isinstance(attempted, rec.Attempted)
+    assert attempted.outcome == "lost"
+    assert isinstance(ended, rec.ProjectEnded)
