@@ -76,6 +76,14 @@ class Answers:
 
     def answer(self, request: Request) -> Response:
         """The response to one request; never raises."""
+        response = self._answer(request)
+        if not isinstance(request.query, GetHealth):
+            return response
+        server, body = self._server, msgspec.json.decode(response.body)
+        body = views.health_view(body, server.node, server.address, server.lag.shown())
+        return msgspec.structs.replace(response, body=msgspec.json.encode(body))
+
+    def _answer(self, request: Request) -> Response:
         try:
             if not self._server.serving():
                 return self._relay(request)
@@ -172,7 +180,7 @@ class Answers:
         deadline = time.monotonic() + (TAKEOVER_SECONDS if patient else 0.0)
         while True:
             if self._server.serving() and not request.relayed:
-                return self.answer(msgspec.structs.replace(request, relayed=True))
+                return self._answer(msgspec.structs.replace(request, relayed=True))
             master = self._server.core.master
             if not request.relayed and master in self._server.links.peers:
                 response = self._ask(master, request)

@@ -7,11 +7,13 @@ is alive, and restarting it would help nobody.
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from proto.connection import Closed, Connection, HandshakeDone, MessageReceived
 from proto.handshake import Identity
@@ -40,8 +42,17 @@ def sockets(table: str) -> list[Path]:
     return sorted(set(found))
 
 
-def ask(path: Path, seconds: float = SECONDS) -> int:
-    """The HTTP status of the node's answer: 200, or 503 if it knows no master.
+class Health(NamedTuple):
+    """What a node answered."""
+
+    status: int
+    """200, or 503 if it knows no master."""
+    loop_lag: dict[str, float]
+    """Its loop's, in milliseconds: ``largest_ms`` since its start, ``recent_ms`` in the last minute."""
+
+
+def ask(path: Path, seconds: float = SECONDS) -> Health:
+    """Ask the node that listens at ``path``.
 
     Raises:
         Silent: nothing listens there, or no answer came in time.
@@ -51,12 +62,15 @@ def ask(path: Path, seconds: float = SECONDS) -> int:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
             sock.settimeout(seconds)
             sock.connect(str(path))
-            return _converse(sock, end)
+            response = _converse(sock, end)
     except OSError as error:
         raise Silent(f"{path}: {error.strerror or error}") from error
+    lags = json.loads(response.body).get("loop_lag", {}).values()
+    own = (lag for lag in lags if path.name == f"node-{lag.pop('node')}.sock")
+    return Health(response.status, next(own, {}))
 
 
-def _converse(sock: socket.socket, end: float) -> int:
+def _converse(sock: socket.socket, end: float) -> Response:
     connection = Connection(
         initiator=True,
         local=Identity(role="control", node=f"health-{os.getpid()}"),
@@ -80,7 +94,17 @@ def _converse(sock: socket.socket, end: float) -> int:
             elif isinstance(event, Closed):
                 raise ConnectionError(str(event.error or "the node closed the connection"))
             elif isinstance(event, MessageReceived) and isinstance(event.message, Response):
-                return event.message.status
+                return event.message
+
+
+def said(health: Health) -> str:
+    """One line for people."""
+    master = "in touch with the master" if health.status == 200 else "no master at present"
+    if not health.loop_lag:
+        return master
+    return "{}; loop lag {recent_ms} ms at most in the last minute, {largest_ms} ms since it started".format(
+        master, **health.loop_lag
+    )
 
 
 def main() -> int:
@@ -91,8 +115,7 @@ def main() -> int:
         return 1
     try:
         for path in paths:
-            status = ask(path)
-            print(f"{path.name}: {'in touch with the master' if status == 200 else 'no master at present'}")
+            print(f"{path.name}: {said(ask(path))}")
     except Silent as error:
         print(error)
         return 1

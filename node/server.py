@@ -30,6 +30,7 @@ from node.identity import NodeIdentity
 from node.intake import Intake
 from node.journal import Journal
 from node.keeping import Keeping
+from node.looplag import LoopLag
 from node.net import transfer
 from node.net.control import ControlSocket
 from node.net.dialling import Dialling
@@ -79,6 +80,7 @@ class Server:
         self._listener = listen(settings.listen)
         self.address = beginning.advertised(settings, self._listener.getsockname())
         self.tickets = Tickets()
+        self.lag = LoopLag()
         self.core: ClusterState
         reception = Reception(self.post)
         self.links = Links(self._identity, settings.secret(), self._liveness, reception)
@@ -173,6 +175,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal_handler(number, self._ask_to_stop)
         tasks = (
+            self.lag.run,
             self.journal.run,
             self.control.serve,
             lambda: self.links.serve(self._listener),

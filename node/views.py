@@ -106,6 +106,14 @@ def stats_view(stats: Stats, addresses: Mapping[str, str]) -> View:
     }
 
 
+def health_view(body: View, node: str, address: str, lag: Mapping[str, float]) -> View:
+    """``GET /health`` with the loop's lag at one more node: each that the question passes adds its own.
+
+    ``body`` may be a problem's: a node that knows no master says how late its loop is all the same.
+    """
+    return {**body, "loop_lag": {**body.get("loop_lag", {}), address: {"node": node, **lag}}}
+
+
 def _node(address: str, totals: Totals) -> View:
     return {
         "address": address,

@@ -63,4 +63,6 @@ def test_a_node_that_does(cluster: Cluster) -> None:
     listening = health.sockets(Path("/proc/net/unix").read_text(encoding="utf-8", errors="surrogateescape"))
     ours = [path for path in listening if path.parent == cluster.embedded._sockets]
     assert len(ours) == 4
-    assert {health.ask(path) for path in ours} == {200}
+    answers = [health.ask(path) for path in ours]
+    assert {answer.status for answer in answers} == {200}
+    assert all(0.0 <= one.loop_lag["recent_ms"] <= one.loop_lag["largest_ms"] for one in answers), answers
