@@ -25,7 +25,7 @@ from node.sources import archive, packing
 from node.sources.git import Cloner
 from node.sources.giturl import GitError, check_url, origin, project_name
 from node.spool import Spool
-from node.threads import in_pool
+from node.threads import in_bulk
 from proto.messages import HoldToken, Options, SubmitArchive, SubmitProjects
 
 log = logging.getLogger("testring.intake")
@@ -88,9 +88,10 @@ class Intake:
         if path is None:
             raise Refused(400, "Unknown upload", "the uploaded file is not here any more: upload it again")
         try:
-            sources = in_pool(self._unpack, path, query)
+            sources = in_bulk(self._unpack, path, query)
         finally:
-            self._spool.drop(query.sha256)
+            # Removing a large file takes as long as writing it does on some file systems.
+            in_bulk(self._spool.drop, query.sha256)
         if isinstance(sources, Refused):
             raise sources
         self._submit(
@@ -196,7 +197,7 @@ class Intake:
                 ref=effect.options.ref,
                 token=held.token if held is not None and origin(effect.url) == held.origin else "",
             )
-            source = in_pool(self._pack, "", fetched.path, fetched.notes, effect.options)
+            source = in_bulk(self._pack, "", fetched.path, fetched.notes, effect.options)
             holders = self._spread({source.package: source.size})
         except (archive.SourceError, OSError) as error:
             log.info("evaluation %d: %s: %s", effect.evaluation, effect.url, error)
@@ -220,4 +221,4 @@ class Intake:
                 )
             )
         finally:
-            in_pool(shutil.rmtree, scratch, True)
+            in_bulk(shutil.rmtree, scratch, True)

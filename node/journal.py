@@ -19,7 +19,7 @@ from node.core import effects as fx
 from node.core import events as ev
 from node.core.voting_events import Commit, Compacted, Persist, Persisted, TruncateTail
 from node.store import Store, Written
-from node.threads import in_pool
+from node.threads import in_bulk, in_pool
 from proto.voting import Mark
 
 log = logging.getLogger("testring.journal")
@@ -110,7 +110,7 @@ class Journal:
             if isinstance(first, fx.Load):
                 self._load(first)
             elif first.committed:
-                in_pool(self._store.part, first.truncate_from)
+                in_bulk(self._store.part, first.truncate_from)
                 self._parted()
             return
         batch = self._batch()

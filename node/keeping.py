@@ -18,7 +18,7 @@ from node.core import events as ev
 from node.net import transfer
 from node.net.wire import Wire
 from node.packages import PackageCache
-from node.threads import in_pool
+from node.threads import in_bulk
 from proto.messages import AnyMessage, KeepPackages, PackagesKept
 
 log = logging.getLogger("testring.packages")
@@ -138,5 +138,5 @@ class Keeping:
             if not self._packages.has(package):
                 temporary = self._packages.directory / f"tmp-{package}"
                 transfer.fetch(lambda: self._dial(node), package, temporary, limit=size, seconds=seconds)
-                in_pool(self._packages.add, temporary, package)
+                in_bulk(self._packages.add, temporary, package)
         self._fetching.pop(package, None)

@@ -23,7 +23,7 @@ from node.packages import PackageCache
 from node.runner.children import Warden
 from node.runner.supervisor import RunnerSpec, Supervisor
 from node.sources.limits import SourceError
-from node.threads import in_pool
+from node.threads import in_bulk
 from node.workspace import SessionDirs, Workspace
 from proto.messages import AnyMessage, AssignmentId, OpenSession, SessionEnded, SessionOpened
 
@@ -113,7 +113,7 @@ class Sessions:
         with self._packages.pinned(open_.package) as package:
             environment = self._environments.get(package, open_.package, open_.options)
         try:
-            folders = in_pool(self._site.session_tree, environment.tree, open_.name, open_.slot)
+            folders = in_bulk(self._site.session_tree, environment.tree, open_.name, open_.slot)
         except BaseException:
             self._environments.release(environment)
             raise

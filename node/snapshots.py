@@ -18,7 +18,7 @@ from node.net import transfer
 from node.net.wire import Wire
 from node.store import Store, StoreError
 from node.store.snapshot import describe
-from node.threads import in_pool
+from node.threads import in_bulk, in_pool
 from proto.errors import ProtocolError
 
 log = logging.getLogger("testring.snapshots")
@@ -52,7 +52,7 @@ class Snapshots:
         """A fresh copy of what the tables hold, and its sha256."""
         path = self._path()
         try:
-            yield path, in_pool(self._make, path)
+            yield path, in_bulk(self._make, path)
         finally:
             path.unlink(missing_ok=True)
 

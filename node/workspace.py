@@ -24,7 +24,7 @@ from typing import Protocol
 from node import uids
 from node.runner.children import Finished, Job
 from node.sources.limits import SourceError, disk_error
-from node.threads import in_pool
+from node.threads import in_bulk, in_pool
 from node.treecopy import copy_tree
 
 MAX_SLOTS = 62
@@ -185,7 +185,7 @@ class Workspace:
             )
         )
         for path in (dirs.top, dirs.tmp):
-            in_pool(shutil.rmtree, path, True)
+            in_bulk(shutil.rmtree, path, True)
 
     def _temporary(self, top: Path, folder: str) -> Path:
         inside = top / ("t" if folder != "t" else "t_")

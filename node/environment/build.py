@@ -13,7 +13,7 @@ from node.environment.editable import import_roots, site_packages
 from node.environment.errors import BuildError
 from node.environment.interpreter import Interpreter
 from node.environment.uv import Uv, failure
-from node.threads import in_pool
+from node.threads import in_bulk
 from node.treecopy import give_tree
 
 OLDEST_PYTEST = "pytest>=7.4"
@@ -39,15 +39,15 @@ def build(uv: Uv, place: Path, plan: Plan, interpreter: Interpreter) -> Built:
         OSError: this node's disk failed.
     """
     tree, venv = place / "tree", place / "venv"
-    in_pool(_hand_over, uv, place, plan)
+    in_bulk(_hand_over, uv, place, plan)
     made = uv.run(
         ["venv", "-q", "--no-project", "--no-config", "--python", str(interpreter.path), str(venv)], place
     )
     if not made.ok:
         raise failure(made, "the environment could not be made", uv.wall)
     plan, log = _install(uv, place, plan)
-    in_pool(_take_back, uv, place, plan)
-    roots, hooked = in_pool(import_roots, site_packages(venv), tree)
+    in_bulk(_take_back, uv, place, plan)
+    roots, hooked = in_bulk(import_roots, site_packages(venv), tree)
     notes = list(plan.notes)
     if hooked:
         notes.append(
@@ -81,7 +81,7 @@ def _attempts(plan: Plan) -> list[Plan]:
 
 
 def _install_once(uv: Uv, place: Path, plan: Plan) -> str:
-    arguments = in_pool(_arguments, uv, place, plan, _locked(uv, place, plan))
+    arguments = in_bulk(_arguments, uv, place, plan, _locked(uv, place, plan))
     finished = uv.run(arguments, place / "tree", pretend=plan.name if plan.pretend_version else None)
     if not finished.ok:
         raise failure(finished, "the environment could not be built", uv.wall)

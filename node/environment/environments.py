@@ -23,7 +23,7 @@ from node.environment.kept import Environment, Record, keep, key_of, load
 from node.environment.uv import Uv, failure
 from node.sources.limits import ArchiveLimits, disk_error
 from node.sources.packing import unpack
-from node.threads import in_pool
+from node.threads import in_bulk
 from node.treecopy import tree_bytes
 from node.workspace import Workspace
 from proto.messages import Options
@@ -137,8 +137,8 @@ class Environments:
         started = time.monotonic()
         try:
             self.site.check_space(BUILD_ROOM)
-            in_pool(_unpack, package, place, self.unpack_limits)
-            planned = in_pool(plan, place / "tree", options)
+            in_bulk(_unpack, package, place, self.unpack_limits)
+            planned = in_bulk(plan, place / "tree", options)
             if planned.nothing:
                 base = self._base(interpreter)
                 record = Record(venv=base.key, notes=planned.notes, base=True)
@@ -147,22 +147,22 @@ class Environments:
                 record = Record(
                     venv=key, notes=built.notes, log=built.log, roots=tuple(map(str, built.roots))
                 )
-            return in_pool(keep, place, final, record)
+            return in_bulk(keep, place, final, record)
         except OSError as error:
             raise disk_error(error, "building an environment") from error
         finally:
-            in_pool(shutil.rmtree, place, True)
+            in_bulk(shutil.rmtree, place, True)
             log.info("environment %s: %.1f s", key[:12], time.monotonic() - started)
 
     def _build(self, place: Path, final: Path, planned: Plan, interpreter: Interpreter) -> Built:
         """Build under the final name: an environment's files name their own folder."""
         with self._turn:
-            in_pool(shutil.rmtree, final, True)
+            in_bulk(shutil.rmtree, final, True)
             place.rename(final)
             try:
                 return build(self.uv, final, planned, interpreter)
             except BaseException:
-                in_pool(shutil.rmtree, final, True)
+                in_bulk(shutil.rmtree, final, True)
                 raise
             finally:
                 self._trim_cache()
@@ -170,7 +170,7 @@ class Environments:
     def _trim_cache(self) -> None:
         """Start uv's download cache anew when it has outgrown its share and no other build reads it."""
         cache = self.site.build / "cache"
-        if in_pool(tree_bytes, cache) > self.limit * CACHE_SHARE and len(self._building) == 1:
+        if in_bulk(tree_bytes, cache) > self.limit * CACHE_SHARE and len(self._building) == 1:
             # No switch of greenlets between the check and the rename.
             gone = self.site.build / f"tmp-{secrets.token_hex(4)}"
             cache.rename(gone)
@@ -185,7 +185,7 @@ class Environments:
             place = self.site.environments / f"tmp-{secrets.token_hex(4)}"
             (place / "tree").mkdir(parents=True)
             built = self._build(place, final, bare(Plan()), interpreter)
-            return in_pool(keep, place, final, Record(venv=key, log=built.log, base=True))
+            return in_bulk(keep, place, final, Record(venv=key, log=built.log, base=True))
 
         # Never released: it is small, and every environment built on it needs it.
         return self._shared(key, make)

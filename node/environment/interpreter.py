@@ -14,7 +14,7 @@ from pathlib import Path
 
 from node.environment.errors import InterpreterError
 from node.runner.children import Job
-from node.threads import in_pool
+from node.threads import in_bulk
 from node.workspace import Runs, Workspace
 
 SUPPORTED = ("3.11", "3.12", "3.13")
@@ -99,7 +99,7 @@ class Interpreters:
         if not self._site.root:
             raise InterpreterError(f"the interpreter {path} does not run; {remedy}")
         try:
-            copy = in_pool(copy_interpreter, path, self._site.shared)
+            copy = in_bulk(copy_interpreter, path, self._site.shared)
         except OSError as error:
             raise InterpreterError(
                 f"the users that tests run under cannot execute {path}, and copying {prefix} failed "

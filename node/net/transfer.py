@@ -17,7 +17,7 @@ from typing import BinaryIO
 import gevent
 
 from node.net.wire import Wire, WireClosed
-from node.threads import in_pool
+from node.threads import in_bulk, in_pool
 from proto.connection import ChunkReceived, MessageReceived
 from proto.errors import ProtocolError
 from proto.messages import Abort, Fetch, FetchState, FileEnd, FileStart, FileStored, Store
@@ -33,6 +33,10 @@ class TransferError(Exception):
 def _write(file: BinaryIO, digest: hashlib._Hash, data: bytes) -> None:
     file.write(data)
     digest.update(data)
+
+
+def _discard(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
 def _sync(file: BinaryIO) -> None:
@@ -75,7 +79,7 @@ def serve(
             if message.size is not None and message.size > limit:
                 wire.send(Abort(code="too-large", reason=f"at most {limit} bytes are taken"))
                 continue
-            temporary = spool()
+            temporary = in_pool(spool)
             try:
                 digest, size = receive_file(wire, temporary, limit=limit)
                 if message.sha256 not in (None, digest):
@@ -91,7 +95,7 @@ def serve(
                 wire.send(Abort(code="disk", reason=f"storing failed: {error.strerror or error}"))
                 return
             finally:
-                temporary.unlink(missing_ok=True)
+                in_bulk(_discard, temporary)
         elif not isinstance(message, Abort):
             raise ProtocolError(f"{type(message).__name__} is not for a stream connection")
 
@@ -139,7 +143,7 @@ def receive_file(wire: Wire, temporary: Path, *, limit: int, offset: int = 0) ->
             if isinstance(message, FileEnd):
                 if message.sha256 != digest.hexdigest() or message.size != size:
                     raise TransferError("the file arrived damaged: its hash differs from the announced one")
-                in_pool(_sync, file)
+                in_bulk(_sync, file)
                 return digest.hexdigest(), size
             if isinstance(message, Abort):
                 raise TransferError(message.reason or message.code)
@@ -188,7 +192,7 @@ def fetch(dial: Callable[[], Wire], sha256: str, temporary: Path, *, limit: int,
                     raise ProtocolError(f"{type(start).__name__} came where a file was to start")
                 digest, size = receive_file(wire, temporary, limit=limit, offset=offset)
                 if digest != sha256:
-                    temporary.unlink(missing_ok=True)
+                    in_bulk(_discard, temporary)
                     raise TransferError(f"the file arrived as {digest}")
                 return size
         except (OSError, ProtocolError) as error:

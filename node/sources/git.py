@@ -20,7 +20,7 @@ from node.sources.gitfailures import explain
 from node.sources.giturl import GitError, check_ref, check_url, origin, project_name
 from node.sources.limits import ArchiveError, ArchiveLimits
 from node.sources.names import Kind, NameBook, check_links, entry_parts, tree_links
-from node.threads import in_pool
+from node.threads import in_bulk
 
 __all__ = ["Cloner", "Fetched", "GitError", "check_url", "origin", "project_name"]
 
@@ -96,7 +96,7 @@ class Cloner:
         place = self.scratch / f"g{secrets.token_hex(4)}"
         tree = place / project_name(url)
         try:
-            in_pool(_prepare, place, tree, self.uid)
+            in_bulk(_prepare, place, tree, self.uid)
             env = self._environment(url, place, token)
             self._git(["init", "-q", "--template=", str(tree)], place, env, url, tree, token, ref)
             fetch = ["fetch", "-q", "--depth", "1", "--no-tags", "--no-recurse-submodules", "--", url, wanted]
@@ -104,10 +104,10 @@ class Cloner:
             plain = {name: value for name, value in env.items() if not name.startswith("GIT_CONFIG_")}
             plain |= {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
             self._git(["checkout", "-q", "--detach", "FETCH_HEAD"], tree, plain, url, tree, token, ref)
-            commit, notes = in_pool(_finish, tree, self.limits)
-            return Fetched(in_pool(_move, tree, into), commit, notes)
+            commit, notes = in_bulk(_finish, tree, self.limits)
+            return Fetched(in_bulk(_move, tree, into), commit, notes)
         finally:
-            in_pool(shutil.rmtree, place, True)
+            in_bulk(shutil.rmtree, place, True)
 
     def _git(
         self,
@@ -149,7 +149,7 @@ class Cloner:
                 try:
                     return child.wait(timeout=POLL_SECONDS)
                 except gevent.Timeout:
-                    if in_pool(_bytes_below, tree) > 2 * self.limits.total:
+                    if in_bulk(_bytes_below, tree) > 2 * self.limits.total:
                         child.kill("too large")
         except BaseException:
             child.kill("the waiting greenlet was stopped")

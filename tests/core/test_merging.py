@@ -209,6 +209,7 @@ def test_what_has_no_outcome_when_all_is_done_runs_once_more_and_is_lost_then(si
     (session,) = work.sessions.values()
     side.desk.close(work, session, "closed")
     side.ledger.apply(PLANNED)
+    work.queue.clear()
 
     def end() -> None:
         side.lifecycle.end_project(work, 3.0, settle=lambda _: True, due=lambda _: False)
