@@ -22,6 +22,7 @@ from pathlib import Path
 
 from api.link import Link
 from bench.rounds import markdown, median
+from node import health
 from proto.messages import GetHealth
 from tests.chaos.http import Http
 from tests.chaos.network import Loopback
@@ -42,11 +43,19 @@ def table(rounds: int) -> str:
     try:
         fleet.start()
         rest, busy, seconds = _measured(fleet, rounds)
+        # Of the last minute, in which all packages went.
+        lags = [
+            health.ask(fleet.sockets / f"node-{node.id}.sock").loop_lag["recent_ms"] for node in fleet.nodes
+        ]
     finally:
         fleet.close(keep=False)
     rows = [["at rest", *_row(rest)], [f"{rounds} packages, each {median(seconds)} s", *_row(busy)]]
     title = f"The master's answers while {MEGABYTES} MB go to {WORKERS} nodes, ms (aim: under 100)"
-    return markdown(title, ["when", "questions", "median", "99.9%", "slowest"], rows)
+    said = ", ".join(f"{lag:.1f}" for lag in lags)
+    return (
+        markdown(title, ["when", "questions", "median", "99.9%", "slowest"], rows)
+        + f"\nLargest lag of each node's loop meanwhile, the master first: {said} ms (aim: under 100).\n"
+    )
 
 
 def _measured(fleet: Fleet, rounds: int) -> tuple[list[float], list[float], list[float]]:
