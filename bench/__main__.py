@@ -9,6 +9,7 @@ import sys
 from bench import (
     core_events,
     durability,
+    replicas,
     requests_per_second,
     simulation,
     stalls,
@@ -23,6 +24,7 @@ PARTS = {
     "streams": streams.table,
     "requests": requests_per_second.table,
     "durability": durability.table,
+    "replicas": replicas.table,
     "takeover": takeover.table,
     "stalls": stalls.table,
     "core": core_events.table,
