@@ -80,6 +80,10 @@ class NodeStage:
                 self._cut(words)
             case "heal":
                 world.wires.heal()
+            case "forge":
+                world.part()
+            case "meet":
+                world.wires.forged = False
             case "fresh":
                 self._fresh()
                 return []
