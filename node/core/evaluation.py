@@ -14,7 +14,7 @@ from proto.messages import AssignmentId, Options, Outcome, TestId
 
 REQUESTS_KEPT = 10_000
 """Request ids of evaluations that ended and are remembered here."""
-ELSEWHERE = rec.Accepted | rec.Attempted | rec.Merged | rec.Audited | rec.Joined | rec.Departed
+ELSEWHERE = rec.Accepted | rec.Attempted | rec.Merged | rec.Audited | rec.Reserved | rec.Joined | rec.Departed
 """Records that are not about a project as a whole, or are taken in before it comes to that."""
 FAILURES = frozenset({"failed", "error", "timeout", "crashed"})
 """Outcomes that pytest would stop at under ``-x``."""

@@ -22,6 +22,17 @@ def first_evaluation_after(highest: int) -> int:
     return (highest // EVALUATION_BLOCK + 1) * EVALUATION_BLOCK
 
 
+def blocks(highest: int, *, again: bool) -> tuple[int, int]:
+    """The first id of a reign that began alone, and the last one that its log is to keep from later ones.
+
+    Two masters that part from the same log take different blocks: the backup with evidence the next
+    one, the master that went on (``again``) after silence the one after it. Both are taken for good, or
+    who parts from this log later would count among the same ids.
+    """
+    first = first_evaluation_after(highest)
+    return first + again * EVALUATION_BLOCK, first + 2 * EVALUATION_BLOCK - 1
+
+
 class Lease(Struct, frozen=True, kw_only=True):
     """The newest of this node's stamps that the master returned, and what it had committed by then."""
 

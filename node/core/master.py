@@ -13,7 +13,7 @@ from node.core.audit import Audit
 from node.core.checks import check, story
 from node.core.desk import Desk
 from node.core.evaluation import Ledger
-from node.core.failover import first_evaluation_after
+from node.core.failover import blocks
 from node.core.flow import Flow
 from node.core.gate import Gate, Log
 from node.core.handbacks import Handbacks
@@ -28,9 +28,9 @@ from node.core.reports import Reports
 from node.core.scheduler import Scheduler
 from node.core.settings import CoreSettings
 from node.core.stealing import Stealing
+from node.core.voting_events import BecomeMaster
 from proto import messages as m
 from proto.messages import AnyMessage, AssignmentId
-from proto.voting import Epoch
 
 
 class Master:
@@ -39,7 +39,7 @@ class Master:
     Ordering rule: what tells the outside of a record waits behind the gate until it is committed.
 
     Args:
-        epoch: of this reign; ``alone``: it began without the other voter's vote.
+        announced: this reign.
         replayed: what is committed.
         log: puts records into the replicated log (see ``Gate``).
     """
@@ -48,27 +48,30 @@ class Master:
         self,
         settings: CoreSettings,
         node: str,
-        epoch: Epoch,
+        announced: BecomeMaster,
         replayed: ev.Replayed,
         log: Log,
         *,
-        alone: bool,
         now: float,
     ) -> None:
         self._settings = settings
         self._node = node
-        self.epoch = epoch
+        self.epoch = epoch = announced.epoch
         self.isolated = False
         self.ledger = Ledger()
         for record in replayed.records:
             self.ledger.apply(record)
         self.roster = Roster(node, replayed.members)
         self._count = 0
-        self._highest = first_evaluation_after(replayed.highest) - 1 if alone else replayed.highest
+        self._highest = replayed.highest
         self._at = replayed.at
         self._since = now
         self._gate = Gate(self.ledger, log)
         self._record = self._gate.record
+        if announced.alone:
+            first, upto = blocks(replayed.highest, again=announced.again)
+            self._highest = first - 1
+            self._record(rec.Reserved(upto=upto))
         self._cancel_tickets: dict[int, list[int]] = {}
         self.holders = Holders(settings, node, self.ledger, self.roster)
         self._desk = desk = Desk()

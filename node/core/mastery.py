@@ -31,6 +31,7 @@ class Mastery:
     ) -> None:
         self.epoch = epoch
         self.alone = bool(standing_in)
+        self.again = journal.log.last.epoch.node == epoch.node
         self.announced = False
         self.isolated = False
         self.deadline = now

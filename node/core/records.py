@@ -181,6 +181,12 @@ class Audited(Record, frozen=True, kw_only=True):
     dependent: bool
 
 
+class Reserved(Record, frozen=True, kw_only=True):
+    """Evaluation ids up to ``upto`` are taken, given or not: another master may count among them."""
+
+    upto: int
+
+
 class Joined(Record, frozen=True, kw_only=True):
     """A node is a member of the cluster, in the order of these records."""
 
@@ -213,6 +219,7 @@ AnyRecord: TypeAlias = (
     | Ended
     | Merged
     | Audited
+    | Reserved
     | Joined
     | Departed
 )

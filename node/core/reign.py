@@ -163,9 +163,7 @@ class Reign:
         if announced is None or announced.epoch != event.epoch or self.master is not None:
             return False
         self._now = now
-        self.master = master = Master(
-            self._settings, self._node, announced.epoch, event, self._log, alone=announced.alone, now=now
-        )
+        self.master = master = Master(self._settings, self._node, announced, event, self._log, now=now)
         master.isolated = not self.replica.serving(now)
         self._council(master)
         self._sweep(master)

@@ -132,7 +132,7 @@ class Roles:
             return
         if not mastery.announced:
             mastery.announced = True
-            self._journal.tell(BecomeMaster(epoch=mastery.epoch, alone=mastery.alone))
+            self._journal.tell(BecomeMaster(epoch=mastery.epoch, alone=mastery.alone, again=mastery.again))
         mastery.reconsider(now)
         if mastery.retiring:
             mastery.heartbeat(now)

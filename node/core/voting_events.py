@@ -163,11 +163,12 @@ class BecomeMaster(Effect, frozen=True, kw_only=True):
     """The first record of this node's own epoch is committed: it may act as master.
 
     ``alone``: it took over without the other voter's vote. Evaluation ids then start at
-    ``failover.first_evaluation_after``.
+    ``failover.blocks``. ``again``: it was master before, and went on after silence.
     """
 
     epoch: Epoch
     alone: bool = False
+    again: bool = False
 
 
 class StepDown(Effect, frozen=True, kw_only=True):

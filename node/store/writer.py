@@ -19,7 +19,7 @@ from node.store.verdicts import Verdicts
 from proto.messages import TestId
 
 AUDITS_KEPT = 10_000
-ALWAYS = rec.Audited | rec.Joined | rec.Departed | rec.Merged
+ALWAYS = rec.Audited | rec.Reserved | rec.Joined | rec.Departed | rec.Merged
 """Records that count whether or not their evaluation is unfinished; most are about none."""
 
 
@@ -56,6 +56,7 @@ class Writer:
             rec.Ended: self._ended,
             rec.Audited: self._audited,
             rec.Interrupted: self._verdicts.interrupted,
+            rec.Reserved: lambda _position, record: self._taken(record.upto),
             rec.Joined: self._joined,
             rec.Departed: self._departed,
             rec.Merged: self._merged,
@@ -110,10 +111,14 @@ class Writer:
                 for number, source in enumerate(record.projects)
             ],
         )  # fmt: skip
+        self._taken(record.evaluation)
+
+    def _taken(self, upto: int) -> None:
+        """No evaluation gets an id up to this one any more."""
         self._connection.execute(
             "INSERT INTO meta VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
             " WHERE CAST(excluded.value AS INTEGER) > CAST(value AS INTEGER)",
-            (HIGHEST, str(record.evaluation)),
+            (HIGHEST, str(upto)),
         )
 
     def _began(self, _position: int, record: rec.Began) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from node.core.failover import first_evaluation_after
+from node.core.failover import blocks, first_evaluation_after
 from node.core.replication import Replica
 from node.core.timing import LAN, PROFILES, Timing
 from node.core.voters import agreed, desired_size, learners, next_voters
@@ -235,3 +235,14 @@ def test_timing_profiles_and_contradictions() -> None:
 
 def test_evaluation_ids_after_a_takeover_alone() -> None:
     assert [first_evaluation_after(n) for n in (0, 999_999, 1_000_000)] == [1_000_000, 1_000_000, 2_000_000]
+
+
+def test_two_masters_that_part_from_one_log_and_whoever_parts_later_count_among_other_ids():
+    million = 1_000_000
+    for highest in (0, 17, million - 1, 5 * million):
+        evidence, upto = blocks(highest, again=False)
+        silence, same = blocks(highest, again=True)
+        assert upto == same
+        later, _ = blocks(upto, again=False)
+        assert highest < evidence < silence < later
+        assert {silence - evidence, later - silence} == {million}

@@ -347,3 +347,9 @@ def test_a_process_killed_inside_a_transaction_leaves_all_before_it(path: Path) 
         story.tell(story.attempt("a.py", 1500, "failed"))
     finally:
         store.close()
+
+
+def test_ids_that_are_reserved_are_taken(story: Story) -> None:
+    story.tell(rec.Reserved(upto=2_999_999))
+    story.accept(7)
+    assert story.store.replay().highest == 2_999_999

@@ -75,7 +75,7 @@ class Facts:
     def _check(self, fact: rec.AnyRecord) -> None:
         if isinstance(fact, rec.Accepted):
             self._accept(fact)
-        elif isinstance(fact, rec.Audited | rec.Joined | rec.Departed):
+        elif isinstance(fact, rec.Audited | rec.Reserved | rec.Joined | rec.Departed):
             return
         elif isinstance(fact, rec.Merged):
             self._merge(fact)
@@ -202,7 +202,8 @@ class Facts:
 
     def highest(self, applied: int) -> int:
         """The highest evaluation id in the first ``applied``."""
-        return max(self.pasts(applied), default=0)
+        reserved = [fact.upto for fact in self._first(applied) if isinstance(fact, rec.Reserved)]
+        return max([*self.pasts(applied), *reserved], default=0)
 
     def members(self, applied: int) -> tuple[rec.Joined, ...]:
         """The roster, by join."""
