@@ -87,7 +87,7 @@ class Following:
     def _take(self, message: AppendEntries) -> int | None:
         """Take the records. None: they fit; else the highest position that may still match."""
         journal, log, previous = self._journal, self._journal.log, message.previous
-        if log.base.epoch != message.epoch and log.base.position > message.last:
+        if log.base.epoch < message.epoch and log.base.position > message.last:
             self._part()
         if previous.position > log.last.position:
             return log.last.position
@@ -117,7 +117,7 @@ class Following:
     def _wants(self, message: InstallSnapshot) -> bool:
         """Whether the snapshot has something that this log lacks."""
         log = self._journal.log
-        if log.base.epoch != message.epoch and log.base.position > message.last:
+        if log.base.epoch < message.epoch and log.base.position > message.last:
             self._part()
         if log.epoch_at(message.upto.position) == message.upto.epoch:
             self.matched = max(self.matched, message.upto.position)

@@ -185,6 +185,9 @@ class Roles:
 
     def snapshot_fetched(self, upto: Mark, voters: tuple[str, ...], now: float) -> None:
         if self._following.master and self._following.install(upto, voters):
+            if upto.epoch.counter > self._journal.counter:
+                # It may be newer than the epoch that is followed: what that one still says is stale.
+                self._journal.raise_counter(upto.epoch.counter)
             self._candidacy.wait(now, self._timing.suspect)
 
     def on_append_answer(self, node: str, message: AppendAnswer, now: float) -> None:
