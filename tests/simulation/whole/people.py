@@ -72,7 +72,7 @@ class People:
         if known is not None:
             self._answered(wish, known)
             return
-        holders = world.shell.spread(process, set(wish.suites))
+        holders = world.shell.keeping.spread(process, set(wish.suites))
         ticket = next(self._tickets)
         event = ev.Submitted(
             ticket=ticket,

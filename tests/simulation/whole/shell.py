@@ -17,6 +17,7 @@ from node.core.voting_events import (
 )
 from proto import messages as m
 from tests.simulation.checks import Violation
+from tests.simulation.whole.keeping import Keeping
 from tests.simulation.whole.process import NodeDisk, Process, Write
 from tests.simulation.whole.runners import Runners
 
@@ -37,6 +38,7 @@ class Shell:
     def __init__(self, world: World) -> None:
         self._world = world
         self.runners = Runners(world)
+        self.keeping = Keeping(world)
         self.answers: dict[int, fx.Answer] = {}
         self.asked: dict[int, Callable[[fx.Answer], None]] = {}
         """Ticket -> who waits for its answer."""
@@ -72,9 +74,9 @@ class Shell:
             case fx.Answer():
                 self._answer(process, effect)
             case fx.Equip():
-                world.later(world.pace(), lambda: self._equip(process, effect))
+                world.later(world.pace(), lambda: self.keeping.equip(process, effect))
             case fx.Clone():
-                world.later(world.pace(), lambda: self._cloned(process, effect))
+                world.later(world.pace(), lambda: self.keeping.cloned(process, effect))
             case fx.Recall():
                 self._recall(process, effect)
             case FetchSnapshot():
@@ -247,63 +249,6 @@ class Shell:
         mark, voters = holder.disk.mark(applied), holder.disk.voters_at(applied)
         process.disk.fetched[mark] = voters, holder.disk.facts
         self._world.tell(process, SnapshotFetched(upto=mark, voters=voters))
-
-    # --- packages ---------------------------------------------------------------------------------
-
-    def spread(self, process: Process, packages: set[str]) -> frozenset[str]:
-        """Have those who hold the log keep these packages; those that do."""
-        process.disk.packages |= packages
-        holders = {node for node in process.core.others if packages and self._keeps(process, node, packages)}
-        for node in holders:
-            self.equipped(process, node, packages, ok=True)
-        return frozenset(holders)
-
-    def equipped(self, process: Process, node: str, packages: set[str], *, ok: bool) -> None:
-        """Tell the core that somebody keeps packages."""
-        self._world.tell(process, ev.Equipped(node=node, packages=frozenset(packages), ok=ok))
-
-    def _keeps(self, process: Process, node: str, packages: set[str]) -> bool:
-        other = self._world.processes[node]
-        if not other.awake or self._world.wires.of(process.name, node) is None:
-            return False
-        if not packages <= process.disk.packages:
-            return False
-        other.disk.packages |= packages
-        return True
-
-    def _equip(self, process: Process, effect: fx.Equip) -> None:
-        if not process.alive:
-            return
-        packages = set(effect.packages)
-        if effect.source:
-            ok = self._gives(process, effect.source, packages)
-        else:
-            ok = self._keeps(process, effect.node, packages)
-        self.equipped(process, effect.node, packages, ok=ok)
-
-    def _gives(self, process: Process, source: str, packages: set[str]) -> bool:
-        """Fetch packages from another node, or find them here."""
-        other = self._world.processes[source]
-        reachable = other.awake and self._world.wires.of(process.name, source) is not None
-        if not packages <= process.disk.packages and not (reachable and packages <= other.disk.packages):
-            return False
-        process.disk.packages |= packages
-        return True
-
-    def _cloned(self, process: Process, effect: fx.Clone) -> None:
-        world = self._world
-        if not process.alive:
-            return
-        where = {"evaluation": effect.evaluation, "project": effect.project}
-        name = effect.url.rsplit("/", 1)[1]
-        suite = world.urls.get(name)
-        if suite is None:
-            world.tell(process, ev.CloneFailed(**where, message="repository not found"))
-            return
-        package = f"{name:0>64}"
-        world.suites[package] = suite
-        holders = self.spread(process, {package})
-        world.tell(process, ev.Cloned(**where, package=package, size=1000, holders=holders))
 
     def _recall(self, process: Process, effect: fx.Recall) -> None:
         self.recalls.append(effect)
