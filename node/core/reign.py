@@ -164,7 +164,7 @@ class Reign:
             return False
         self._now = now
         self.master = master = Master(self._settings, self._node, announced, event, self._log, now=now)
-        master.isolated = not self.replica.serving(now)
+        master.isolated = self.replica.isolated  # and no other measure: only its changes are told
         self._council(master)
         self._sweep(master)
         for node in sorted(self._around.connected):

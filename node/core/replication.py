@@ -95,6 +95,12 @@ class Replica:
         mastery = self._roles.mastery
         return mastery is not None and mastery.announced and mastery.settled()
 
+    @property
+    def isolated(self) -> bool:
+        """What ``Isolation`` told last, or would have told before the reign was announced."""
+        mastery = self._roles.mastery
+        return mastery is not None and mastery.isolated
+
     def serving(self, now: float) -> bool:
         """Whether this node may answer reads: acting master with a majority in contact."""
         mastery = self._roles.mastery
