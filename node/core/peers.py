@@ -148,13 +148,13 @@ class Peers:
                 self.returning.discard(node)
         elif message.anew:
             progress.probing, progress.next, progress.stored, progress.knows = True, 1, 0, 0
-        elif message.previous > progress.stored and message.previous < progress.next:
-            progress.probing = True
-            progress.next = max(min(message.previous, message.hint + 1, last + 1), progress.stored + 1)
         elif message.hint >= message.previous == progress.next - 1:
-            # Its snapshot reaches further than what it was sent.
+            # Its snapshot reaches further than what it was sent: only from there on can they be compared.
             progress.probing = True
             progress.next = min(max(message.hint, progress.stored) + 1, last + 1)
+        elif message.hint < message.previous and progress.stored < message.previous < progress.next:
+            progress.probing = True
+            progress.next = max(min(message.previous, message.hint + 1, last + 1), progress.stored + 1)
         else:
             return
         # A snapshot goes with the heartbeat only: answers that call for one may come in numbers.
