@@ -201,6 +201,10 @@ class Agent:
         for name, process in list(world.processes.items()):
             if process.alive and process.paused:
                 world.resume(name)
+        self.restart()
+        world.wires.heal()
+
+    def restart(self) -> None:
+        """Whoever can run does: one that left while it alone held the log may be needed again."""
         for name in self._startable():
             self._bring_back(name)
-        world.wires.heal()

@@ -93,12 +93,12 @@ def play(world: World) -> Outcome:
     began = world.now
     beyond = agent.beyond_repair()
     if not beyond:
-        settle(world, people)
+        settle(world, people, agent)
         check_end(world, people)
     return Outcome(len(world.facts.verdicts), world.handled, world.now - began, beyond)
 
 
-def settle(world: World, people: People) -> None:
+def settle(world: World, people: People, agent: Agent) -> None:
     """Go on until everything is over and nothing runs any more.
 
     Raises:
@@ -109,6 +109,7 @@ def settle(world: World, people: People) -> None:
         if world.now > limit:
             raise Violation(f"not over {SETTLE:.0f} s after the last fault\n{state(world, people)}")
         world.run_until(world.now + 0.25)
+        agent.restart()
 
 
 def quiet(world: World) -> bool:
