@@ -21,6 +21,21 @@ def test_seeds_hold_every_promise(first: int) -> None:
     assert totals.counts["verdicts"] > 80
 
 
+FOUND = {
+    2964: "what a stale master said after a copy of a later epoch's tables had come",
+    6528: "one id from two masters that parted from one log, one after the other",
+    8562: "a reign that stayed isolated for a moment's measure",
+    22020: "a log whose snapshot reached further than what it was sent",
+    38868: "a node that left while it alone held the log",
+}
+"""Seeds of whole nodes that failed once, and what they showed."""
+
+
+@pytest.mark.parametrize("seed", FOUND, ids=FOUND.values())
+def test_what_a_seed_has_shown_stays_mended(seed: int) -> None:
+    play(seed, "nodes")
+
+
 @pytest.mark.parametrize("seed", [77, 13 * SHARE])
 def test_a_seed_replays_exactly(seed: int) -> None:
     stories: list[list[str]] = [[], []]
